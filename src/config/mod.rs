@@ -1,0 +1,114 @@
+//! A config file (or flags) becomes a [`Config`] that cannot be wrong.
+
+use crate::pool::{Policy, State};
+use crate::proxy::{Key, PathMode};
+use ipnet::IpNet;
+use std::net::SocketAddr;
+
+/// A whole, valid configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Worker threads; `None`: one per core that this process may use.
+    pub workers: Option<usize>,
+    /// Where clients come in; at least one.
+    pub listeners: Vec<Listener>,
+    /// Where our requests to backends leave from.
+    pub backend_ports: BackendPorts,
+    /// The pool of backends.
+    pub pool: PoolConfig,
+    /// Record-Route in dialog-forming requests.
+    pub record_route: bool,
+    /// Path in REGISTER.
+    pub path: PathMode,
+    /// Bounds.
+    pub limits: Limits,
+    /// Keys and seed, equal on every node.
+    pub cluster: Cluster,
+    /// Admin HTTP address; loopback by default.
+    pub admin: SocketAddr,
+    /// Log level.
+    pub log: LogLevel,
+}
+
+/// A UDP listener. (TCP, TLS, WS and WSS come with the stream room.)
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Address; an unspecified one (0.0.0.0, [::]) stands for every local address of its family.
+    pub bind: SocketAddr,
+    /// Host (name or address, IPv6 without brackets) and port in Via, Record-Route and Path.
+    pub advertise: Option<(String, u16)>,
+}
+
+/// `backend_ports`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackendPorts {
+    /// A fixed range, first and last: one port per worker, all of them bound.
+    Range(u16, u16),
+    /// `"listener"`: from the listener's own socket, for backends that accept one port only.
+    Listener,
+}
+
+/// One `[[pool]]`.
+#[derive(Clone, Debug)]
+pub struct PoolConfig {
+    /// Its name.
+    pub name: String,
+    /// How new calls are spread.
+    pub policy: Policy,
+    /// At least one.
+    pub backends: Vec<BackendConfig>,
+}
+
+/// One `[[pool.backend]]`.
+#[derive(Clone, Debug)]
+pub struct BackendConfig {
+    /// The identity; default: the address as written.
+    pub name: String,
+    /// Where requests go.
+    pub address: SocketAddr,
+    /// 0 to 65 535; default 1.
+    pub weight: u16,
+    /// `state = "ready" | "drained" | "down"`.
+    pub state: State,
+    /// Networks that this backend sends from.
+    pub sources: Vec<IpNet>,
+}
+
+/// `[limits]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest message, bytes; larger requests get 513.
+    pub max_message: usize,
+    /// Pins in the whole process.
+    pub pins: usize,
+    /// Seconds until a silent dialog is forgotten.
+    pub dialog_idle_s: u32,
+    /// Seconds until a silent registration or subscription is forgotten.
+    pub registration_idle_s: u32,
+    /// Socket receive buffer asked for, bytes.
+    pub receive_buffer: usize,
+}
+
+/// `[cluster]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// Token keys; `None`: drawn at start, with a warning.
+    pub current: Option<Key>,
+    /// The key before.
+    pub previous: Option<Key>,
+    /// Seed of the backend hash.
+    pub hash_seed: u64,
+}
+
+/// `[log] level`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Errors only.
+    Error,
+    /// And warnings.
+    Warn,
+    /// And changes of state (default).
+    Info,
+    /// And details.
+    Debug,
+}

@@ -1,0 +1,23 @@
+//! Every bound of the program in one place, each derived or explained.
+
+/// The largest UDP payload, bytes: RFC 3261 18.1.1 asks for messages up to 65 535 bytes; the IPv4
+/// header (20) and the UDP header (8) come out of that.
+pub const DATAGRAM_SIZE_MAX: usize = 65_507;
+
+/// Room for one received or written message, bytes.
+pub const MESSAGE_SIZE_MAX: usize = 65_535;
+
+/// Workers in one process. A pair of workers shares a hand-off ring, so rings grow with the square.
+pub const WORKERS_MAX: usize = 256;
+
+/// Backends in one pool: a slot is 16 bits, and rendezvous walks them all.
+pub const BACKENDS_MAX: usize = 4096;
+
+/// Ports towards the backends that are all bound, whatever the number of workers.
+pub const BACKEND_PORTS_MAX: usize = 256;
+
+/// Local socket addresses (listeners x local addresses + backend ports): a `SocketIndex` is 16 bits.
+pub const SOCKETS_MAX: usize = 4096;
+
+/// Passages of one request through this balancer before 482 (a spiral, RFC 3261 16.3 item 4).
+pub const PASSAGES_MAX: usize = 5;

@@ -1,0 +1,94 @@
+//! Why a message ended here: the core returns a reason, the worker counts it.
+
+macro_rules! reasons {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident => $label:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum $name { $($(#[$vdoc])* $variant,)+ }
+
+        impl $name {
+            /// Every reason, in the order of its number.
+            pub const ALL: &'static [$name] = &[$($name::$variant,)+];
+
+            /// The label of the metric.
+            pub const fn label(self) -> &'static str {
+                match self { $($name::$variant => $label,)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Why a datagram was thrown away.
+    Drop {
+        /// The first line is neither a SIP request nor a SIP status line.
+        NotSip => "not_sip",
+        /// No Call-ID, so no owner and no answer.
+        NoCallId => "no_call_id",
+        /// A request so broken that no answer can be made from it (no Via, From, To or CSeq).
+        Unanswerable => "unanswerable",
+        /// A response that breaks the grammar (RFC 3261 18.3, 16.7).
+        BadResponse => "bad_response",
+        /// An ACK that breaks the grammar: an ACK is never answered (RFC 3261 17).
+        BadAck => "bad_ack",
+        /// The topmost Via of a response is not ours (RFC 3261 16.11, 18.1.2).
+        ViaNotOurs => "via_not_ours",
+        /// The topmost Via of a response is ours but its branch is not signed by us (RFC 6026 10).
+        BranchForged => "branch_forged",
+        /// A response with no Via under ours.
+        NoNextVia => "no_next_via",
+        /// The next Via of a response names no address.
+        NextViaUnusable => "next_via_unusable",
+        /// An ACK with nowhere to go (no backend, a spiral, Max-Forwards used up).
+        AckNowhere => "ack_nowhere",
+        /// The message outgrew a UDP datagram on the way (response or ACK; a request gets 513).
+        TooLarge => "too_large",
+        /// The way out has another address family than any of our sockets.
+        NoEgress => "no_egress",
+    }
+}
+
+reasons! {
+    /// Why a message was taken in and ended here.
+    Absorb {
+        /// CRLF keep-alive (RFC 5626 4.4.1) or another keep-alive without content.
+        KeepAlive => "keep_alive",
+        /// The ACK of an answer that we gave ourselves (RFC 3261 17.1.1.3).
+        OwnAck => "own_ack",
+        /// STUN that is not a binding request.
+        Stun => "stun",
+    }
+}
+
+reasons! {
+    /// An answer of our own. The label is the reason, not the code: one code has many causes.
+    Answer {
+        /// 200 to an OPTIONS addressed to us (RFC 3261 11.2).
+        Options => "options",
+        /// A CRLF answering a double CRLF.
+        Pong => "pong",
+        /// A STUN binding response (RFC 5389).
+        StunBinding => "stun_binding",
+        /// 400, the message breaks the grammar.
+        BadRequest => "bad_request",
+        /// 403, a forged flow token (RFC 5626 5.3.1).
+        FlowForged => "flow_forged",
+        /// 420, an unknown option in Proxy-Require (RFC 3261 16.3 item 5).
+        BadExtension => "bad_extension",
+        /// 430, a flow that is gone (RFC 5626 5.3.1).
+        FlowGone => "flow_gone",
+        /// 480, the pool has no backend for a new call.
+        NoBackend => "no_backend",
+        /// 482, a spiral without an end (RFC 3261 16.3 item 4).
+        Loop => "loop",
+        /// 483, Max-Forwards is 0 (RFC 3261 16.3 item 3).
+        TooManyHops => "too_many_hops",
+        /// 500, a backend's request to a name: this balancer resolves no names on the data path.
+        Unresolvable => "unresolvable",
+        /// 505, a version that is not SIP/2.0 (RFC 3261 21.5.6).
+        BadVersion => "bad_version",
+        /// 513, larger than `max_message` or than a datagram (RFC 3261 21.5.7).
+        TooLarge => "too_large",
+    }
+}

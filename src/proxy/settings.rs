@@ -1,0 +1,92 @@
+//! What a shard is told once: keys, local addresses, limits. Built by `control` from the config.
+
+use super::SocketIndex;
+use std::net::{IpAddr, SocketAddr};
+
+/// Keys of the tokens, from the config (or drawn at start). Two live at once for rotation.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    /// Signs and verifies.
+    pub current: Key,
+    /// Verifies only.
+    pub previous: Option<Key>,
+}
+
+/// One token key and the number (0 to 3) that stands in every token signed with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// 0 to 3.
+    pub number: u8,
+    /// SipHash-2-4 key.
+    pub bytes: [u8; 16],
+}
+
+/// What a local socket is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Where clients (and backends, with our Route) send to.
+    Listener,
+    /// One of `backend_ports`: where our Via asks the backends to send responses to.
+    BackendPort,
+}
+
+/// A local address that datagrams come in on and leave from. Every worker has the same list.
+#[derive(Clone, Debug)]
+pub struct LocalSocket {
+    /// Concrete address (a wildcard listener is expanded before it gets here).
+    pub address: SocketAddr,
+    /// `advertise` of the listener: host and port as they stand in Via, Record-Route and Path.
+    pub advertise: Option<(String, u16)>,
+    /// What it is for.
+    pub role: Role,
+}
+
+/// A local address from which some of the backends are reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Side {
+    /// The local address that the kernel picks towards those backends.
+    pub local: IpAddr,
+    /// The socket that THIS worker sends from towards them: its backend port on `local`, or a
+    /// listener with `backend_ports = "listener"`.
+    pub egress: SocketIndex,
+    /// The socket that backends are told to send their requests to (Record-Route): the listener on
+    /// `local` if there is one, else the first backend port on `local`.
+    pub contact: SocketIndex,
+}
+
+/// When REGISTER gets a Path (RFC 3327 5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathMode {
+    /// Always: ordinary phones omit `Supported: path`.
+    Always,
+    /// Only with `Supported: path`.
+    Supported,
+    /// Never.
+    Off,
+}
+
+/// All that a shard must know; immutable.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Token keys.
+    pub keys: Keys,
+    /// Local addresses; a [`SocketIndex`] is a place in it. The wire identity of each is a fixed
+    /// hash of its address, so that every node and every restart agrees.
+    pub sockets: Vec<LocalSocket>,
+    /// The sides towards the backends; a [`crate::pool::Backend`] names one by its place.
+    pub sides: Vec<Side>,
+    /// Other names that are us (`advertise` hosts are added by themselves): lower case.
+    pub aliases: Vec<String>,
+    /// Insert Record-Route.
+    pub record_route: bool,
+    /// Insert Path.
+    pub path: PathMode,
+    /// Requests longer than this get 513, bytes.
+    pub max_message: usize,
+    /// Pins in this shard at most.
+    pub pins_max: usize,
+    /// A confirmed dialog without traffic is forgotten after this many seconds.
+    pub dialog_idle_s: u32,
+    /// A registration or subscription without traffic is forgotten after this many seconds.
+    pub registration_idle_s: u32,
+}
