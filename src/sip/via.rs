@@ -1,0 +1,166 @@
+//! One Via value (RFC 3261 20.42, 25.1; RFC 3581 for `rport`).
+
+use super::field::{Param, Params};
+use super::uri::{host_port, ip, port_number};
+use super::{Span, trim};
+use std::net::{IpAddr, SocketAddr};
+
+/// One Via value, read as far as forwarding needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Via {
+    /// The whole value.
+    pub value: Span,
+    /// `UDP`, `TCP`, ...
+    pub transport: Span,
+    /// The sent-by host, an IPv6 address without its brackets.
+    pub host: Span,
+    /// The sent-by port, where one is given.
+    pub port: Option<u16>,
+    /// The `branch`, where it has a value.
+    pub branch: Option<Span>,
+    /// The `received` parameter.
+    pub received: Option<Param>,
+    /// The `rport` parameter, with or without a value.
+    pub rport: Option<Param>,
+}
+
+impl Via {
+    /// Reads one value; `None` if it is not `SIP / 2.0 / transport host [: port] *( ; param )`.
+    pub fn parse(bytes: &[u8], value: Span) -> Option<Self> {
+        let text = value.of(bytes);
+        let start = value.start as usize;
+        let at = |offset: usize| start + offset;
+        let first_slash = memchr::memchr(b'/', text)?;
+        let second_slash = first_slash + 1 + memchr::memchr(b'/', &text[first_slash + 1..])?;
+        let name = trim(bytes, Span::new(at(0), at(first_slash)));
+        let version = trim(bytes, Span::new(at(first_slash + 1), at(second_slash)));
+        if !name.of(bytes).eq_ignore_ascii_case(b"SIP") || version.of(bytes) != b"2.0" {
+            return None;
+        }
+        let rest = trim(bytes, Span::new(at(second_slash + 1), value.end as usize));
+        let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+        let space = rest.of(bytes).iter().position(blank)?;
+        let transport = Span::new(rest.start as usize, rest.start as usize + space);
+        let sent_by_start = transport.end as usize;
+        let semicolon = memchr::memchr(b';', &bytes[sent_by_start..value.end as usize]);
+        let params_start = semicolon.map_or(value.end as usize, |offset| sent_by_start + offset);
+        let (host, port_text) = host_port(bytes, Span::new(sent_by_start, params_start))?;
+        let port = match port_text {
+            Some(text) => Some(port_number(bytes, text)?),
+            None => None,
+        };
+        let mut via =
+            Self { value, transport, host, port, branch: None, received: None, rport: None };
+        via.read_params(bytes, Span::new(params_start, value.end as usize));
+        Some(via)
+    }
+
+    fn read_params(&mut self, bytes: &[u8], params: Span) {
+        for param in Params::new(bytes, params) {
+            let name = param.name.of(bytes);
+            match name.len() {
+                5 if self.rport.is_none() && name.eq_ignore_ascii_case(b"rport") => {
+                    self.rport = Some(param);
+                }
+                6 if self.branch.is_none() && name.eq_ignore_ascii_case(b"branch") => {
+                    self.branch = param.value.filter(|value| !value.is_empty());
+                }
+                8 if self.received.is_none() && name.eq_ignore_ascii_case(b"received") => {
+                    self.received = Some(param);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Where a response goes that this Via is on top of (RFC 3261 18.2.2, RFC 3581 4): `received`
+    /// or else the sent-by host, `rport` or else the sent-by port, else 5060. `None` if there is no
+    /// address in it. `maddr` is not followed: it would let a sender aim us at somebody else.
+    pub fn reply_address(&self, bytes: &[u8]) -> Option<SocketAddr> {
+        let host = match self.received.and_then(|param| param.value) {
+            Some(received) => ip_maybe_bracketed(received.of(bytes))?,
+            None => ip(self.host.of(bytes))?,
+        };
+        let rport = match self.rport.and_then(|param| param.value) {
+            Some(port) => Some(super::number(port.of(bytes), 65_535)? as u16),
+            None => None,
+        };
+        Some(SocketAddr::new(host, rport.or(self.port).unwrap_or(5060)))
+    }
+}
+
+/// RFC 5118 4.5: `received` has no brackets around an IPv6 address, but some write them.
+fn ip_maybe_bracketed(text: &[u8]) -> Option<IpAddr> {
+    match text {
+        [b'[', inner @ .., b']'] => ip(inner),
+        _ => ip(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn via(text: &str) -> Option<Via> {
+        Via::parse(text.as_bytes(), Span::new(0, text.len()))
+    }
+
+    fn reply(text: &str) -> Option<SocketAddr> {
+        via(text).and_then(|via| via.reply_address(text.as_bytes()))
+    }
+
+    #[test]
+    fn white_space_may_stand_around_every_separator() {
+        let text = "SIP  / 2.0\r\n /  UDP\t192.0.2.2 : 5070 ;branch = z9hG4bK1 ; rport";
+        let found = via(text).expect("wsinv of RFC 4475 has such a Via");
+        assert_eq!(found.transport.of(text.as_bytes()), b"UDP");
+        assert_eq!(found.host.of(text.as_bytes()), b"192.0.2.2");
+        assert_eq!(found.port, Some(5070));
+        assert_eq!(found.branch.unwrap().of(text.as_bytes()), b"z9hG4bK1");
+        assert!(found.rport.unwrap().value.is_none() && found.received.is_none());
+    }
+
+    #[test]
+    fn a_response_goes_to_received_and_rport_first() {
+        assert_eq!(reply("SIP/2.0/UDP 10.0.0.1"), Some("10.0.0.1:5060".parse().unwrap()));
+        assert_eq!(
+            reply("SIP/2.0/UDP h:5070;received=10.0.0.2"),
+            Some("10.0.0.2:5070".parse().unwrap())
+        );
+        assert_eq!(
+            reply("SIP/2.0/UDP 10.0.0.1:5070;rport=9;received=10.0.0.2"),
+            Some("10.0.0.2:9".parse().unwrap())
+        );
+        for received in ["2001:db8::9", "[2001:db8::9]"] {
+            let text = format!("SIP/2.0/UDP [2001:db8::1]:5070;received={received}");
+            assert_eq!(reply(&text), Some("[2001:db8::9]:5070".parse().unwrap()));
+        }
+        assert_eq!(
+            reply("SIP/2.0/UDP 10.0.0.1;maddr=10.9.9.9"),
+            Some("10.0.0.1:5060".parse().unwrap())
+        );
+    }
+
+    #[test]
+    fn a_name_without_received_is_no_address() {
+        assert_eq!(reply("SIP/2.0/UDP client.example.com:5060"), None);
+        assert_eq!(reply("SIP/2.0/UDP 10.0.0.1;rport=99999"), None);
+    }
+
+    #[test]
+    fn what_is_no_via_is_refused() {
+        for text in [
+            "",
+            "SIP/2.0/UDP",
+            "SIP/2.0 h",
+            "SIP/3.0/UDP h",
+            "HTTP/2.0/UDP h",
+            "SIP/2.0/UDP ;branch=x",
+            "SIP/2.0/UDP h:port",
+            "SIP/2.0/UDP h:70000",
+            "SIP/2.0/UDP [::1;branch=x",
+        ] {
+            assert_eq!(via(text), None, "{text}");
+        }
+    }
+}
