@@ -2,8 +2,25 @@
 //!
 //! Identities last over swaps: a [`BackendId`] is a fixed hash of the backend's name and stands in
 //! tokens and pins; a [`BackendSlot`] is a place in one snapshot and never outlives it.
+//!
+//! A new call is placed in two steps: [`Pool::call_hash`] once per message, then [`Pool::choose`],
+//! which walks no list longer than it must and allocates nothing. The policies are in `policy/`,
+//! one file each.
 
+mod error;
+mod hash;
+mod lookup;
+mod policy;
+
+pub use error::PoolError;
+pub use hash::CallHash;
+
+use crate::limits::BACKENDS_MAX;
+use hash::CallHasher;
 use ipnet::IpNet;
+use lookup::Lookup;
+use policy::Chooser;
+use std::fmt;
 use std::net::SocketAddr;
 
 /// The identity of a backend, the same on every node and after every restart: a fixed hash of its name.
@@ -62,39 +79,45 @@ pub struct Backend {
     pub spec: BackendSpec,
 }
 
-/// Why a pool cannot be built.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PoolError {
-    /// More than [`crate::limits::BACKENDS_MAX`].
-    TooMany(usize),
-    /// Two backends of the same name.
-    SameName(String),
-    /// Two backends of the same address.
-    SameAddress(String, String),
-    /// The names of two backends have the same identity: rename one.
-    SameIdentity(String, String),
+impl Backend {
+    /// True if the policy may give it new calls: ready, and its weight is not 0.
+    pub fn takes_new_calls(&self) -> bool {
+        self.spec.state == State::Ready && self.spec.weight > 0
+    }
 }
 
-/// All backends of one moment.
-#[derive(Debug)]
-pub struct Pool {
-    backends: Vec<Backend>,
-}
-
-/// Where a worker's round robin stands.
+/// Where a worker's round robin stands. Give each worker another start (its number, say), so that
+/// they do not all begin with the first backend.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Turn(pub u64);
 
+/// All backends of one moment.
+pub struct Pool {
+    backends: Vec<Backend>,
+    lookup: Lookup,
+    hasher: CallHasher,
+    chooser: Chooser,
+}
+
 impl Pool {
     /// Builds a snapshot. `seed` is the config's `hash_seed`, equal on every node.
-    pub fn build(
-        backends: Vec<BackendSpec>,
-        _policy: Policy,
-        _seed: u64,
-    ) -> Result<Self, PoolError> {
-        let backends =
-            backends.into_iter().map(|spec| Backend { id: BackendId(0), spec }).collect();
-        Ok(Self { backends })
+    ///
+    /// This takes some milliseconds with a large Maglev table: not for the data path.
+    ///
+    /// # Errors
+    /// When there are too many backends, or two of them share a name, an address or an identity.
+    /// An empty list is no error: such a pool has nobody for new calls.
+    pub fn build(backends: Vec<BackendSpec>, policy: Policy, seed: u64) -> Result<Self, PoolError> {
+        if backends.len() > BACKENDS_MAX {
+            return Err(PoolError::TooMany(backends.len()));
+        }
+        let backends: Vec<Backend> = backends
+            .into_iter()
+            .map(|spec| Backend { id: BackendId::of_name(&spec.name), spec })
+            .collect();
+        let lookup = Lookup::build(&backends, seed)?;
+        let chooser = Chooser::build(policy, &backends);
+        Ok(Self { backends, lookup, hasher: CallHasher::new(seed), chooser })
     }
 
     /// Every backend, in the order of the config; a [`BackendSlot`] is a place in it.
@@ -106,34 +129,53 @@ impl Pool {
     ///
     /// # Panics
     /// If the slot is of another snapshot.
+    #[inline]
     pub fn backend(&self, slot: BackendSlot) -> &Backend {
         &self.backends[usize::from(slot.0)]
     }
 
     /// The backend with this identity.
-    pub fn by_id(&self, _id: BackendId) -> Option<BackendSlot> {
-        None
+    #[inline]
+    pub fn by_id(&self, id: BackendId) -> Option<BackendSlot> {
+        self.lookup.by_id(id)
     }
 
     /// The backend that listens on this address.
-    pub fn by_address(&self, _address: SocketAddr) -> Option<BackendSlot> {
-        None
+    #[inline]
+    pub fn by_address(&self, address: SocketAddr) -> Option<BackendSlot> {
+        self.lookup.by_address(address)
     }
 
     /// The backend that a datagram from this address comes from: its address, or one of its
     /// `source` networks (the first in order of the config).
-    pub fn by_source(&self, _source: SocketAddr) -> Option<BackendSlot> {
-        None
+    #[inline]
+    pub fn by_source(&self, source: SocketAddr) -> Option<BackendSlot> {
+        self.lookup.by_source(source)
     }
 
-    /// Where a new call with this Call-ID goes: `None` if nobody takes calls. Backends in
-    /// `excluded` are passed over (a spiral's earlier backends; a few at most).
+    /// What the policies by hash go by; the same on every node with the same seed.
+    #[inline]
+    pub fn call_hash(&self, call_id: &[u8]) -> CallHash {
+        self.hasher.hash(call_id)
+    }
+
+    /// Where a new call goes: `None` if nobody takes calls. Backends in `excluded` are passed over
+    /// (a spiral's earlier backends; a few at most). `turn` is the worker's own, and only
+    /// round robin reads and moves it.
+    #[inline]
     pub fn choose(
         &self,
-        _call_id: &[u8],
-        _excluded: &[BackendSlot],
-        _turn: &mut Turn,
+        call: CallHash,
+        excluded: &[BackendSlot],
+        turn: &mut Turn,
     ) -> Option<BackendSlot> {
-        None
+        self.chooser.choose(call, excluded, turn)
+    }
+}
+
+impl fmt::Debug for Pool {
+    /// Without the seed, which is not for logs, and without the tables, which are long.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("backends", &self.backends).finish_non_exhaustive()
     }
 }
