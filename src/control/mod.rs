@@ -1,1 +1,7 @@
-//! control: see ARCHITECTURE.md.
+//! The control thread.
+
+mod failure;
+mod plan;
+mod system;
+
+pub use failure::Failure;
