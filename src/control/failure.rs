@@ -1,5 +1,7 @@
 //! Why the balancer cannot start or go on: a text for the operator and the exit code.
 
+use crate::limits::BACKENDS_MAX;
+use crate::pool::PoolError;
 use crate::worker::StartError;
 use std::fmt;
 
@@ -74,6 +76,25 @@ impl From<StartError> for Failure {
     }
 }
 
+impl From<PoolError> for Failure {
+    fn from(error: PoolError) -> Self {
+        Self::config(match error {
+            PoolError::TooMany(found) => {
+                format!("{found} backends in one pool; at most {BACKENDS_MAX}")
+            }
+            PoolError::SameName(name) => {
+                format!("two backends are named {name:?}: the name is the identity, rename one")
+            }
+            PoolError::SameAddress(one, two) => {
+                format!("backends {one:?} and {two:?} have the same address: remove one")
+            }
+            PoolError::SameIdentity(one, two) => {
+                format!("the names {one:?} and {two:?} have the same 32-bit identity: rename one")
+            }
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,5 +117,12 @@ mod tests {
         let failure = Failure::from(StartError::Permission(text()));
         assert_eq!(failure, Failure { exit: 77, text: text() });
         assert_eq!(Failure::from(StartError::Unavailable(text())).exit, 69);
+    }
+
+    #[test]
+    fn a_pool_that_cannot_be_built_is_a_config_error() {
+        let failure = Failure::from(PoolError::SameIdentity("a".into(), "b".into()));
+        assert_eq!(failure.exit, 78);
+        assert!(failure.text.contains("\"a\" and \"b\""), "{failure}");
     }
 }

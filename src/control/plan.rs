@@ -270,4 +270,4 @@ fn is_link_local_v6(ip: &IpAddr) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -10,7 +10,11 @@ fn ip(text: &str) -> IpAddr {
 }
 
 /// `listeners` are `ADDR` or `ADDR=HOST:PORT` with an advertised name.
-fn config(listeners: &[&str], ports: BackendPorts, backends: &[&str]) -> Config {
+pub(in super::super) fn config(
+    listeners: &[&str],
+    ports: BackendPorts,
+    backends: &[&str],
+) -> Config {
     let listener = |text: &&str| {
         let (bind, advertise) = text.split_once('=').unwrap_or((text, ""));
         let advertise = advertise.rsplit_once(':');
