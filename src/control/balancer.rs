@@ -57,7 +57,7 @@ impl Balancer {
         let workers = sides.len();
         let (policy, hash_seed) = (config.pool.policy, config.cluster.hash_seed);
         let pool = Arc::new(ArcSwap::from_pointee(Pool::build(backends, policy, hash_seed)?));
-        let settings = settings(config, &sockets, sides);
+        let settings = settings(config, keys(config)?, &sockets, sides);
         let ids: Vec<_> = pool.load().backends().iter().map(|backend| backend.id).collect();
         let cells: Vec<_> = (0..workers).map(|_| Arc::new(Cells::new(ids.clone()))).collect();
         let metrics = Metrics::new(Source {
@@ -158,8 +158,12 @@ fn ask_network(config: &Config) -> Result<Network, Failure> {
 }
 
 /// One for each worker; they differ in their sides.
-fn settings(config: &Config, sockets: &[LocalSocket], sides: Vec<Vec<Side>>) -> Vec<Arc<Settings>> {
-    let keys = keys(config);
+fn settings(
+    config: &Config,
+    keys: Keys,
+    sockets: &[LocalSocket],
+    sides: Vec<Vec<Side>>,
+) -> Vec<Arc<Settings>> {
     let workers = sides.len();
     let of_worker = |sides| {
         Arc::new(Settings {
@@ -178,15 +182,20 @@ fn settings(config: &Config, sockets: &[LocalSocket], sides: Vec<Vec<Side>>) -> 
     sides.into_iter().map(of_worker).collect()
 }
 
-fn keys(config: &Config) -> Keys {
-    let current = config.cluster.current.unwrap_or_else(|| {
-        tracing::warn!(
-            "no token key in [cluster], so a random one is used: after a restart, and on other nodes, \
-             dialogs of this run are routed by hash instead of by token"
-        );
-        Key { number: 0, bytes: system::random() }
-    });
-    Keys { current, previous: config.cluster.previous }
+fn keys(config: &Config) -> Result<Keys, Failure> {
+    let previous = config.cluster.previous;
+    if let Some(current) = config.cluster.current {
+        return Ok(Keys { current, previous });
+    }
+    tracing::warn!(
+        "no token key in [cluster], so a random one is used: after a restart, and on other nodes, \
+         dialogs of this run are routed by hash instead of by token"
+    );
+    let bytes = system::random().map_err(|error| {
+        Failure::unavailable(format!("no random token key: {error}; set a key in [cluster]"))
+    })?;
+    let number = previous.map_or(0, |previous| (previous.number + 1) % 4);
+    Ok(Keys { current: Key { number, bytes }, previous })
 }
 
 #[cfg(test)]
@@ -252,12 +261,13 @@ mod tests {
     #[test]
     fn a_configured_key_is_used_and_a_missing_one_is_random() {
         let mut config = loopback();
-        let (one, two) = (keys(&config).current, keys(&config).current);
+        let (one, two) = (keys(&config).unwrap().current, keys(&config).unwrap().current);
         assert_ne!(one.bytes, two.bytes);
         let key = Key { number: 2, bytes: [7; 16] };
-        config.cluster.current = Some(key);
         config.cluster.previous = Some(one);
-        assert_eq!(keys(&config).current, key);
-        assert_eq!(keys(&config).previous, Some(one));
+        assert_eq!((one.number, keys(&config).unwrap().current.number), (0, 1));
+        config.cluster.current = Some(key);
+        let keys = keys(&config).unwrap();
+        assert_eq!((keys.current, keys.previous), (key, Some(one)));
     }
 }

@@ -139,7 +139,7 @@ mod tests {
         for (signal, exit) in [(Interrupt, Some(130)), (Terminate, None)] {
             let (sender, mut events) = queue(&[signal]);
             let (release, held) = mpsc::channel::<()>();
-            let workers = move || drop(held.recv());
+            let workers = move || assert!(held.recv().is_err(), "only ever released");
             let ended = run(stop(workers, sender, &mut events));
             assert_eq!(ended.err().map(|failure| failure.exit), exit);
             drop(release);

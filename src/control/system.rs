@@ -34,12 +34,10 @@ pub(super) fn source_address_towards(to: SocketAddr) -> io::Result<IpAddr> {
 }
 
 /// Random bytes of the kernel.
-pub(super) fn random<const N: usize>() -> [u8; N] {
+pub(super) fn random<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
-    std::fs::File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(&mut bytes))
-        .expect("Linux has /dev/urandom");
-    bytes
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Cores that this process may use.
