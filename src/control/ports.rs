@@ -82,9 +82,9 @@ mod tests {
 
     #[test]
     fn an_address_of_another_machine_has_no_free_port() {
-        let failure = choose(&mut [listener("192.0.2.1:0")]).unwrap_err();
+        let failure = choose(&mut [listener("203.0.113.77:0")]).unwrap_err();
         assert_eq!(failure.exit, Failure::UNAVAILABLE);
-        assert!(failure.text.contains("192.0.2.1:0"), "{failure}");
+        assert!(failure.text.contains("203.0.113.77:0"), "{failure}");
     }
 
     #[test]
@@ -112,6 +112,6 @@ mod tests {
 
     #[test]
     fn a_floating_address_is_not_refused() {
-        assert_eq!(refuse_busy(&[local("192.0.2.1:5060".parse().unwrap())]), Ok(()));
+        assert_eq!(refuse_busy(&[local("203.0.113.77:5060".parse().unwrap())]), Ok(()));
     }
 }
