@@ -52,7 +52,7 @@ pub struct Cells {
     pub requests_to_clients: Cell,
     /// Responses forwarded, by class: 1xx at 0 to 6xx at 5.
     pub responses: [Cell; 6],
-    /// Requests that each backend got, by slot of `backend_ids`; see [`Cells::backends`].
+    /// Requests that each backend got; the backend at a place is that of `backend_ids`.
     pub backend_requests: Vec<Cell>,
     /// The identity behind each place of `backend_requests`.
     pub backend_ids: Vec<BackendId>,

@@ -1,5 +1,12 @@
 //! Every metric is declared once here; cells per worker, summed at scrape.
 
 pub mod cells;
+mod collector;
+pub mod declared;
 
 pub use cells::{Cell, Cells};
+pub use collector::{Metrics, Source};
+pub use declared::{Kind, Metric};
+
+/// The Content-Type of [`Metrics::text`]: the text exposition format, version 0.0.4.
+pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;

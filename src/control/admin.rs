@@ -1,0 +1,167 @@
+//! The admin HTTP server: metrics, liveness, readiness. Read only; loopback by default.
+//!
+//! A bad client never hurts: connections are bounded, one answers one request, its head must come in
+//! time and in bounded length, and the whole connection has a deadline.
+
+use super::Failure;
+use super::runtime::spawn;
+use crate::metrics::{CONTENT_TYPE, Metrics};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE as CONTENT_TYPE_HEADER, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+const INDEX: &str =
+    concat!("sipring ", env!("CARGO_PKG_VERSION"), ": see /metrics, /live and /ready\n");
+
+/// What clients can ask of it.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    /// Connections at a time; further ones wait in the kernel's backlog.
+    connections: usize,
+    /// Until the head of the request is there.
+    head: Duration,
+    /// For the whole connection, also if the client does not read the answer.
+    connection: Duration,
+}
+
+const BOUNDS: Bounds =
+    Bounds { connections: 64, head: Duration::from_secs(5), connection: Duration::from_secs(10) };
+
+/// Longest head of a request, bytes (hyper takes no less).
+const HEAD_SIZE_MAX: usize = 8192;
+
+/// Between two attempts to accept when the process is out of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the server shows.
+#[derive(Debug)]
+pub(super) struct View {
+    /// Behind /metrics.
+    pub(super) metrics: Arc<Metrics>,
+    /// Behind /ready.
+    pub(super) ready: AtomicBool,
+}
+
+/// A bound admin address. Bound before the workers start, so that a busy port stops nothing.
+#[derive(Debug)]
+pub(super) struct Admin {
+    listener: std::net::TcpListener,
+    bounds: Bounds,
+}
+
+impl Admin {
+    /// # Errors
+    /// When the address is busy, not ours or not allowed.
+    pub(super) fn bind(address: SocketAddr) -> Result<Self, Failure> {
+        let refused = |error| Failure::bind(&format!("admin {address}"), &error);
+        let listener = std::net::TcpListener::bind(address).map_err(refused)?;
+        listener.set_nonblocking(true).map_err(refused)?;
+        Ok(Self { listener, bounds: BOUNDS })
+    }
+
+    /// The real address, also where the config says port 0.
+    ///
+    /// # Errors
+    /// When the kernel does not know it.
+    pub(super) fn address(&self) -> Result<SocketAddr, Failure> {
+        self.listener.local_addr().map_err(|error| Failure::bind("admin", &error))
+    }
+
+    /// Answers in a task of its own for as long as the runtime lives.
+    ///
+    /// # Errors
+    /// When the runtime cannot watch the socket.
+    pub(super) fn serve(self, view: Arc<View>) -> Result<(), Failure> {
+        let listener = TcpListener::from_std(self.listener)
+            .map_err(|error| Failure::run_time(format!("admin socket: {error}")))?;
+        spawn(accept(listener, view, self.bounds));
+        Ok(())
+    }
+}
+
+async fn accept(listener: TcpListener, view: Arc<View>, bounds: Bounds) {
+    let slots = Arc::new(Semaphore::new(bounds.connections));
+    while let Ok(slot) = slots.clone().acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, _)) => spawn(connection(stream, view.clone(), bounds, slot)),
+            Err(error) => {
+                tracing::warn!("admin: a connection cannot be accepted: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    view: Arc<View>,
+    bounds: Bounds,
+    _slot: OwnedSemaphorePermit,
+) {
+    let answer = |request: Request<Incoming>| {
+        let response = respond(&view, request.method(), request.uri().path());
+        std::future::ready(Ok::<_, Infallible>(response))
+    };
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(bounds.head)
+        .max_buf_size(HEAD_SIZE_MAX)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service_fn(answer));
+    match tokio::time::timeout(bounds.connection, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!("admin: connection ended: {error}"),
+        Err(_) => tracing::debug!("admin: connection cut after {:?}", bounds.connection),
+    }
+}
+
+fn respond(view: &View, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    let known = ["/", "/live", "/ready", "/metrics"].contains(&path);
+    if !known {
+        return text(StatusCode::NOT_FOUND, PLAIN, format!("nothing at this path; {INDEX}"));
+    }
+    if method != Method::GET && method != Method::HEAD {
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "GET or HEAD only\n");
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    match path {
+        "/metrics" => match view.metrics.text() {
+            Ok(metrics) => text(StatusCode::OK, CONTENT_TYPE, metrics),
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, format!("{error}\n")),
+        },
+        "/ready" if !view.ready.load(Relaxed) => {
+            text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "stopping\n")
+        }
+        "/ready" => text(StatusCode::OK, PLAIN, "ready\n"),
+        "/live" => text(StatusCode::OK, PLAIN, "live\n"),
+        _ => text(StatusCode::OK, PLAIN, INDEX),
+    }
+}
+
+fn text(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let content_type = HeaderValue::from_static(content_type);
+    response.headers_mut().insert(CONTENT_TYPE_HEADER, content_type);
+    response
+}
+
+#[cfg(test)]
+mod tests;

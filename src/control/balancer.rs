@@ -1,0 +1,273 @@
+//! A running balancer: workers, pool and metrics, without signals or admin server.
+//!
+//! The control thread holds one; tests and the demo hold theirs in their own process.
+
+use super::plan::{self, Network, Outline};
+use super::{Failure, log, ports, system};
+use crate::config::Config;
+use crate::metrics::{Cells, Metrics, Source};
+use crate::pool::{Policy, Pool, State};
+use crate::proxy::{Key, Keys, LocalSocket, Role, Settings, Side};
+use crate::worker::{Plan, Workers};
+use arc_swap::ArcSwap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+/// A running balancer.
+#[derive(Debug)]
+pub struct Balancer {
+    workers: Workers,
+    pool: Arc<ArcSwap<Pool>>,
+    policy: Policy,
+    hash_seed: u64,
+    publishing: Mutex<()>, // one new pool at a time: each is made from the one before
+    cells: Vec<Arc<Cells>>,
+    metrics: Arc<Metrics>,
+    sockets: Vec<LocalSocket>,
+    summary: String,
+}
+
+impl Balancer {
+    /// Plans the addresses, opens every socket and starts the workers. A listener with port 0 gets a
+    /// free port; [`Balancer::listeners`] says which.
+    ///
+    /// # Errors
+    /// When io_uring, a port or a way to a backend is missing, or the config contradicts the machine;
+    /// nothing is left running then.
+    pub fn start(mut config: Config) -> Result<Self, Failure> {
+        system::check_ring().map_err(|(exit, text)| Failure { exit, text })?;
+        let cores = system::usable_cores();
+        let workers = plan::worker_count(&config, cores)?;
+        if config.workers.is_none() && workers < cores {
+            tracing::warn!(
+                "{workers} workers on {cores} cores: backend_ports has no more ports; widen it to use \
+                 every core"
+            );
+        }
+        ports::choose(&mut config.listeners)?;
+        let network = ask_network(&config)?;
+        let outline = plan::outline(&config, workers, &network)?;
+        ports::refuse_busy(&outline.sockets)?;
+        Self::assemble(&config, outline, workers <= cores)
+    }
+
+    fn assemble(config: &Config, outline: Outline, pin_to_cores: bool) -> Result<Self, Failure> {
+        let Outline { sockets, sides, backends } = outline;
+        let workers = sides.len();
+        let (policy, hash_seed) = (config.pool.policy, config.cluster.hash_seed);
+        let pool = Arc::new(ArcSwap::from_pointee(Pool::build(backends, policy, hash_seed)?));
+        let settings = settings(config, keys(config)?, &sockets, sides);
+        let ids: Vec<_> = pool.load().backends().iter().map(|backend| backend.id).collect();
+        let cells: Vec<_> = (0..workers).map(|_| Arc::new(Cells::new(ids.clone()))).collect();
+        let metrics = Metrics::new(Source {
+            cells: cells.clone(),
+            pool: pool.clone(),
+            pins_max: settings.iter().map(|settings| settings.pins_max).sum(),
+            started: SystemTime::now(),
+        });
+        let summary = log::summary(config, &sockets, workers);
+        let workers = Workers::start(Plan {
+            settings,
+            pool: pool.clone(),
+            cells: cells.clone(),
+            receive_buffer: config.limits.receive_buffer,
+            pin_to_cores,
+        })?;
+        let (publishing, metrics) = (Mutex::new(()), Arc::new(metrics));
+        Ok(Self { workers, pool, policy, hash_seed, publishing, cells, metrics, sockets, summary })
+    }
+
+    /// Puts a backend into another state: publishes a new pool, which each worker takes up with its
+    /// next turn.
+    ///
+    /// # Errors
+    /// When no backend has this name; the pool stays as it is.
+    pub fn set_state(&self, backend: &str, state: State) -> Result<(), Failure> {
+        let _one_at_a_time = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let pool = self.pool.load();
+        let mut specs: Vec<_> =
+            pool.backends().iter().map(|backend| backend.spec.clone()).collect();
+        let Some(spec) = specs.iter_mut().find(|spec| spec.name == backend) else {
+            return Err(Failure::config(format!(
+                "no backend is named {backend:?}; the names are those of the config"
+            )));
+        };
+        if spec.state == state {
+            return Ok(());
+        }
+        tracing::info!("backend {backend:?} ({}): {:?} -> {state:?}", spec.address, spec.state);
+        spec.state = state;
+        self.pool.store(Arc::new(Pool::build(specs, self.policy, self.hash_seed)?));
+        Ok(())
+    }
+
+    /// The pool of the moment.
+    pub fn pool(&self) -> Arc<Pool> {
+        self.pool.load_full()
+    }
+
+    /// The counters of each worker.
+    pub fn cells(&self) -> &[Arc<Cells>] {
+        &self.cells
+    }
+
+    /// All metrics, ready to be scraped.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// The addresses that clients may send to: concrete, also where the config has a wildcard.
+    pub fn listeners(&self) -> Vec<SocketAddr> {
+        let listeners = self.sockets.iter().filter(|socket| socket.role == Role::Listener);
+        listeners.map(|socket| socket.address).collect()
+    }
+
+    /// Where it listens, where it forwards, how many workers, which token key: one line.
+    pub fn summary(&self) -> &str {
+        &self.summary
+    }
+
+    /// True once a worker has ended by itself: the balancer serves only a part of the calls then.
+    pub fn failed(&self) -> bool {
+        self.workers.failed()
+    }
+
+    /// Ends the workers after the turn they are in, and waits for them.
+    pub fn stop(self) {
+        self.workers.stop();
+    }
+}
+
+/// The machine's answers that the plan needs.
+fn ask_network(config: &Config) -> Result<Network, Failure> {
+    let has_wildcard = config.listeners.iter().any(|listener| listener.bind.ip().is_unspecified());
+    let local = if has_wildcard {
+        system::local_addresses().map_err(|error| {
+            Failure::unavailable(format!(
+                "a listener stands for every local address, but they cannot be listed: {error}; name \
+                 the addresses in the config instead"
+            ))
+        })?
+    } else {
+        Vec::new()
+    };
+    let towards = |address| system::source_address_towards(address).map_err(|e| e.to_string());
+    let sources = config.pool.backends.iter().map(|backend| towards(backend.address)).collect();
+    Ok(Network { local, sources })
+}
+
+/// One for each worker; they differ in their sides.
+fn settings(
+    config: &Config,
+    keys: Keys,
+    sockets: &[LocalSocket],
+    sides: Vec<Vec<Side>>,
+) -> Vec<Arc<Settings>> {
+    let workers = sides.len();
+    let of_worker = |sides| {
+        Arc::new(Settings {
+            keys: keys.clone(),
+            sockets: sockets.to_vec(),
+            sides,
+            aliases: Vec::new(),
+            record_route: config.record_route,
+            path: config.path,
+            max_message: config.limits.max_message,
+            pins_max: config.limits.pins / workers,
+            dialog_idle_s: config.limits.dialog_idle_s,
+            registration_idle_s: config.limits.registration_idle_s,
+        })
+    };
+    sides.into_iter().map(of_worker).collect()
+}
+
+fn keys(config: &Config) -> Result<Keys, Failure> {
+    let previous = config.cluster.previous;
+    if let Some(current) = config.cluster.current {
+        return Ok(Keys { current, previous });
+    }
+    tracing::warn!(
+        "no token key in [cluster], so a random one is used: after a restart, and on other nodes, \
+         dialogs of this run are routed by hash instead of by token"
+    );
+    let bytes = system::random().map_err(|error| {
+        Failure::unavailable(format!("no random token key: {error}; set a key in [cluster]"))
+    })?;
+    let number = previous.map_or(0, |previous| (previous.number + 1) % 4);
+    Ok(Keys { current: Key { number, bytes }, previous })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::tests::config;
+    use super::*;
+    use crate::config::BackendPorts;
+
+    /// On loopback, with free ports.
+    fn loopback() -> Config {
+        let mut config =
+            config(&["127.0.0.1:0"], BackendPorts::Listener, &["127.0.0.1:9", "127.0.0.2:9"]);
+        config.workers = Some(2);
+        config
+    }
+
+    #[test]
+    fn every_worker_gets_its_share_of_pins_and_the_same_sockets() {
+        let mut config = loopback();
+        config.limits.pins = 1001;
+        let balancer = Balancer::start(config).unwrap();
+        assert_eq!(balancer.cells().len(), 2);
+        let text = balancer.metrics().text().unwrap();
+        assert!(text.contains("\nsipring_pins_max 1000\n"), "{text}");
+        assert!(text.contains("\nsipring_workers 2\n"), "{text}");
+        assert_eq!(balancer.cells()[0].backend_requests.len(), 2);
+        balancer.stop();
+    }
+
+    #[test]
+    fn a_listener_with_port_0_gets_a_real_port() {
+        let balancer = Balancer::start(loopback()).unwrap();
+        let [listener] = balancer.listeners()[..] else { panic!("{:?}", balancer.listeners()) };
+        assert_ne!(listener.port(), 0);
+        assert!(balancer.summary().contains(&listener.to_string()), "{}", balancer.summary());
+        balancer.stop();
+    }
+
+    #[test]
+    fn a_new_state_is_a_new_pool_with_everything_else_as_before() {
+        let balancer = Balancer::start(loopback()).unwrap();
+        let before = balancer.pool();
+        balancer.set_state("b1", State::Drained).unwrap();
+        let states = |pool: &Pool| pool.backends().iter().map(|b| b.spec.state).collect::<Vec<_>>();
+        assert_eq!(states(&before), [State::Ready, State::Ready]);
+        assert_eq!(states(&balancer.pool()), [State::Ready, State::Drained]);
+        assert_eq!(balancer.pool().backends()[1].id, before.backends()[1].id);
+        balancer.set_state("b1", State::Ready).unwrap();
+        assert_eq!(states(&balancer.pool()), [State::Ready, State::Ready]);
+        balancer.stop();
+    }
+
+    #[test]
+    fn an_unknown_backend_changes_nothing() {
+        let balancer = Balancer::start(loopback()).unwrap();
+        let before = balancer.pool();
+        let failure = balancer.set_state("b7", State::Down).unwrap_err();
+        assert!(failure.text.contains("b7"), "{failure}");
+        assert!(Arc::ptr_eq(&before, &balancer.pool()));
+        balancer.stop();
+    }
+
+    #[test]
+    fn a_configured_key_is_used_and_a_missing_one_is_random() {
+        let mut config = loopback();
+        let (one, two) = (keys(&config).unwrap().current, keys(&config).unwrap().current);
+        assert_ne!(one.bytes, two.bytes);
+        let key = Key { number: 2, bytes: [7; 16] };
+        config.cluster.previous = Some(one);
+        assert_eq!((one.number, keys(&config).unwrap().current.number), (0, 1));
+        config.cluster.current = Some(key);
+        let keys = keys(&config).unwrap();
+        assert_eq!((keys.current, keys.previous), (key, Some(one)));
+    }
+}

@@ -1,0 +1,37 @@
+//! The control thread's runtime: tokio's current-thread scheduler on tokio-uring.
+//!
+//! The only file that names it. Tasks, timers, signals and sockets are tokio's own, so plain tokio is
+//! a drop-in: a `tokio::runtime::Runtime` and a `LocalSet` in [`Runtime`], `spawn_local` in [`spawn`].
+
+use super::Failure;
+
+/// Entries of its ring: signals, timers and the admin server wake it by epoll, so it needs few.
+const RING_ENTRIES: u32 = 8;
+
+/// Runs the control thread.
+pub(super) struct Runtime(tokio_uring::Runtime);
+
+impl Runtime {
+    /// # Errors
+    /// When the kernel gives no ring.
+    pub(super) fn new() -> Result<Self, Failure> {
+        let mut builder = tokio_uring::builder();
+        match tokio_uring::Runtime::new(builder.entries(RING_ENTRIES)) {
+            Ok(runtime) => Ok(Self(runtime)),
+            Err(error) => Err(Failure::unavailable(format!(
+                "the control thread gets no io_uring: {error}; see sysctl kernel.io_uring_disabled, \
+                 the seccomp profile of the container, and ulimit -l"
+            ))),
+        }
+    }
+
+    /// Runs a future to its end; tasks that it spawned end with it.
+    pub(super) fn block_on<F: Future>(self, future: F) -> F::Output {
+        self.0.block_on(future)
+    }
+}
+
+/// Runs a task beside the caller, on the same thread.
+pub(super) fn spawn(task: impl Future<Output = ()> + 'static) {
+    tokio_uring::spawn(task);
+}

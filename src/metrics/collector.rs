@@ -1,0 +1,268 @@
+//! The scrape: sums the workers' cells and builds what is declared into one exposition.
+//!
+//! Workers only ever store into their own [`Cells`]; all adding up happens here, on the control
+//! thread, once a scrape. Every series exists from the start, at 0, so that `rate()` sees its first step.
+
+use super::declared::{self, Kind, Metric, dropped};
+use super::{Cell, Cells};
+use crate::pool::{Backend, Pool, State};
+use crate::proxy::{Absorb, Answer, Drop};
+use arc_swap::ArcSwap;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::{Counter, Gauge, LabelPair, MetricFamily, MetricType};
+use prometheus::{Registry, TextEncoder};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const STATES: [(State, &str); 3] =
+    [(State::Ready, "ready"), (State::Drained, "drained"), (State::Down, "down")];
+const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "6xx"];
+
+/// Where the numbers come from.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// One per worker, in their order.
+    pub cells: Vec<Arc<Cells>>,
+    /// The pool of the moment: names, states and weights of the backends.
+    pub pool: Arc<ArcSwap<Pool>>,
+    /// Pins that all shards together can hold.
+    pub pins_max: usize,
+    /// When the balancer started.
+    pub started: SystemTime,
+}
+
+/// All metrics of one balancer.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+}
+
+impl Metrics {
+    /// Metrics that read from this source.
+    ///
+    /// # Panics
+    /// If two metrics are declared under one name; a test holds that they are not.
+    pub fn new(source: Source) -> Self {
+        let registry = Registry::new();
+        let descriptions = declared::ALL.iter().map(description).collect();
+        let collector = Scrape { source, descriptions };
+        registry.register(Box::new(collector)).expect("each name is declared once");
+        Self { registry }
+    }
+
+    /// The text exposition of this moment; see [`super::CONTENT_TYPE`].
+    ///
+    /// # Errors
+    /// When the encoder refuses a family (it never does for what is declared here).
+    pub fn text(&self) -> Result<String, prometheus::Error> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+fn description(metric: &Metric) -> Desc {
+    let labels = metric.labels.iter().map(|label| label.to_string()).collect();
+    Desc::new(metric.name.into(), metric.help.into(), labels, Default::default())
+        .expect("declared names and labels are valid")
+}
+
+struct Scrape {
+    source: Source,
+    descriptions: Vec<Desc>,
+}
+
+impl Collector for Scrape {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descriptions.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let mut families = self.process();
+        families.extend(self.traffic());
+        families.extend(self.backends());
+        families.extend(self.saturation());
+        families
+    }
+}
+
+impl Scrape {
+    fn process(&self) -> Vec<MetricFamily> {
+        let started = self.source.started.duration_since(UNIX_EPOCH).unwrap_or_default();
+        vec![
+            family(declared::BUILD_INFO, [(vec![env!("CARGO_PKG_VERSION")], 1.0)]),
+            single(declared::START_TIME, started.as_secs_f64()),
+            single(declared::WORKERS, self.source.cells.len() as f64),
+            single(declared::PINS_MAX, self.source.pins_max as f64),
+        ]
+    }
+
+    fn traffic(&self) -> Vec<MetricFamily> {
+        let total = |metric, cell: fn(&Cells) -> &Cell| single(metric, self.sum(cell));
+        vec![
+            total(declared::DATAGRAMS_RECEIVED, |c| &c.datagrams_received),
+            total(declared::BYTES_RECEIVED, |c| &c.bytes_received),
+            total(declared::DATAGRAMS_SENT, |c| &c.datagrams_sent),
+            total(declared::BYTES_SENT, |c| &c.bytes_sent),
+            total(declared::RECEIVE_ERRORS, |c| &c.receive_errors),
+            total(declared::ICMP_ERRORS, |c| &c.icmp_errors),
+            total(declared::PINS, |c| &c.pins),
+            total(declared::DIALOGS, |c| &c.dialogs),
+            self.requests(),
+            self.by_place(declared::RESPONSES, CLASSES, |c| &c.responses),
+            self.by_place(
+                declared::ANSWERS,
+                Answer::ALL.iter().map(|reason| reason.label()),
+                |c| &c.answers,
+            ),
+            self.by_place(
+                declared::ABSORBED,
+                Absorb::ALL.iter().map(|reason| reason.label()),
+                |c| &c.absorbed,
+            ),
+            self.dropped(),
+        ]
+    }
+
+    fn requests(&self) -> MetricFamily {
+        family(
+            declared::REQUESTS,
+            [
+                (vec!["to_backend"], self.sum(|c| &c.requests_to_backends)),
+                (vec!["to_client"], self.sum(|c| &c.requests_to_clients)),
+            ],
+        )
+    }
+
+    fn dropped(&self) -> MetricFamily {
+        let mut family_of_all =
+            self.by_place(declared::DROPPED, Drop::ALL.iter().map(|reason| reason.label()), |c| {
+                &c.dropped
+            });
+        let outside_the_core = family(
+            declared::DROPPED,
+            [
+                (vec![dropped::TRUNCATED], self.sum(|c| &c.truncated)),
+                (vec![dropped::HANDOFF_FULL], self.sum(|c| &c.handoff_full)),
+                (vec![dropped::SEND_FULL], self.sum(|c| &c.send_full)),
+                (vec![dropped::SEND_ERROR], self.sum(|c| &c.send_errors)),
+            ],
+        );
+        family_of_all.mut_metric().extend(outside_the_core.get_metric().iter().cloned());
+        family_of_all
+    }
+
+    fn backends(&self) -> Vec<MetricFamily> {
+        let pool = self.source.pool.load();
+        let backends = || pool.backends().iter();
+        let name = |backend: &Backend| backend.spec.name.clone();
+        let requests = backends()
+            .enumerate()
+            .map(|(slot, backend)| (vec![name(backend)], self.backend_requests(slot, backend)));
+        let weights =
+            backends().map(|backend| (vec![name(backend)], f64::from(backend.spec.weight)));
+        let states = backends().flat_map(|backend| {
+            STATES.map(|(state, label)| {
+                let is = backend.spec.state == state;
+                (vec![name(backend), label.to_owned()], f64::from(u8::from(is)))
+            })
+        });
+        vec![
+            family(declared::BACKEND_REQUESTS, requests),
+            family(declared::BACKEND_WEIGHT, weights),
+            family(declared::BACKEND_STATE, states),
+        ]
+    }
+
+    /// Cells outlive pools, so the identity is what counts; the slot is only where to look first.
+    fn backend_requests(&self, slot: usize, backend: &Backend) -> f64 {
+        let of_worker = |cells: &Cells| {
+            let place = match cells.backend_ids.get(slot) {
+                Some(&id) if id == backend.id => Some(slot),
+                _ => cells.backend_ids.iter().position(|&id| id == backend.id),
+            };
+            place.and_then(|place| cells.backend_requests.get(place)).map_or(0, Cell::value)
+        };
+        self.source.cells.iter().map(|cells| of_worker(cells)).sum::<u64>() as f64
+    }
+
+    fn saturation(&self) -> Vec<MetricFamily> {
+        let per_worker = |metric, value: fn(&Cells) -> f64| {
+            let samples = self.source.cells.iter().enumerate();
+            family(metric, samples.map(|(worker, cells)| (vec![worker.to_string()], value(cells))))
+        };
+        vec![
+            per_worker(declared::WORKER_CPU, |c| c.cpu_ns.value() as f64 / 1e9),
+            per_worker(declared::URING_ENTERS, |c| c.enters.value() as f64),
+            per_worker(declared::URING_CQ_OVERFLOW, |c| c.cq_overflows.value() as f64),
+            per_worker(declared::URING_BUFRING_EXHAUSTED, |c| c.buffers_exhausted.value() as f64),
+            per_worker(declared::HANDOFFS, |c| c.handoffs.value() as f64),
+            per_worker(declared::DOORBELLS, |c| c.doorbells.value() as f64),
+        ]
+    }
+
+    fn sum(&self, cell: impl Fn(&Cells) -> &Cell) -> f64 {
+        self.source.cells.iter().map(|cells| cell(cells).value()).sum::<u64>() as f64
+    }
+
+    /// One series per label; its value is the sum of the cells at the label's place.
+    fn by_place(
+        &self,
+        metric: Metric,
+        labels: impl IntoIterator<Item = &'static str>,
+        cells_of: impl Fn(&Cells) -> &[Cell],
+    ) -> MetricFamily {
+        let sample = |(place, label)| (vec![label], self.sum(|c| &cells_of(c)[place]));
+        family(metric, labels.into_iter().enumerate().map(sample))
+    }
+}
+
+fn single(metric: Metric, value: f64) -> MetricFamily {
+    family(metric, [(Vec::<String>::new(), value)])
+}
+
+/// A family of samples, each its label values (in the declared order) and its value.
+fn family<L: Into<String>>(
+    metric: Metric,
+    samples: impl IntoIterator<Item = (Vec<L>, f64)>,
+) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(metric.name.into());
+    family.set_help(metric.help.into());
+    family.set_field_type(match metric.kind {
+        Kind::Counter => MetricType::COUNTER,
+        Kind::Gauge => MetricType::GAUGE,
+    });
+    let samples = samples.into_iter().map(|(values, value)| sample(metric, values, value));
+    family.set_metric(samples.collect());
+    family
+}
+
+fn sample<L: Into<String>>(
+    metric: Metric,
+    values: Vec<L>,
+    value: f64,
+) -> prometheus::proto::Metric {
+    debug_assert_eq!(metric.labels.len(), values.len(), "{}", metric.name);
+    let pairs = metric.labels.iter().zip(values).map(|(name, value)| {
+        let mut pair = LabelPair::default();
+        pair.set_name((*name).into());
+        pair.set_value(value.into());
+        pair
+    });
+    let mut sample = prometheus::proto::Metric::from_label(pairs.collect());
+    match metric.kind {
+        Kind::Counter => {
+            let mut counter = Counter::default();
+            counter.set_value(value);
+            sample.set_counter(counter);
+        }
+        Kind::Gauge => {
+            let mut gauge = Gauge::default();
+            gauge.set_value(value);
+            sample.set_gauge(gauge);
+        }
+    }
+    sample
+}
+
+#[cfg(test)]
+mod tests;

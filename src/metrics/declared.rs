@@ -1,0 +1,164 @@
+//! The catalogue: name, kind, labels and help of every metric, each said once and for ever.
+//!
+//! Names begin with `sipring_`, carry a base unit (seconds, bytes) where there is one, and counters
+//! end in `_total`. Labels take their values from fixed lists or from the config; never a Call-ID, a
+//! user or a source address. `worker` stands on saturation metrics only: what a worker did for the
+//! callers is summed, how busy it is matters one by one.
+
+/// What a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows, from 0 at start.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+/// One metric family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// The name as it is scraped.
+    pub name: &'static str,
+    /// Counter or gauge.
+    pub kind: Kind,
+    /// Label names, in the order of the values.
+    pub labels: &'static [&'static str],
+    /// What it counts, in one sentence.
+    pub help: &'static str,
+}
+
+macro_rules! metrics {
+    ($($id:ident = $kind:ident $name:literal [$($label:literal),*] $help:literal;)+) => {
+        $(#[doc = $help] pub const $id: Metric = Metric {
+            name: $name, kind: Kind::$kind, labels: &[$($label),*], help: $help,
+        };)+
+
+        /// Every metric, in the order of this file.
+        pub const ALL: &[Metric] = &[$($id),+];
+    };
+}
+
+metrics! {
+    BUILD_INFO = Gauge "sipring_build_info" ["version"]
+        "Always 1; the label says which version runs.";
+    START_TIME = Gauge "process_start_time_seconds" []
+        "Unix time at which the balancer started.";
+    WORKERS = Gauge "sipring_workers" []
+        "Worker threads.";
+
+    DATAGRAMS_RECEIVED = Counter "sipring_datagrams_received_total" []
+        "Datagrams received, whatever they hold.";
+    BYTES_RECEIVED = Counter "sipring_received_bytes_total" []
+        "Bytes of the datagrams received.";
+    DATAGRAMS_SENT = Counter "sipring_datagrams_sent_total" []
+        "Datagrams that the kernel took for sending.";
+    BYTES_SENT = Counter "sipring_sent_bytes_total" []
+        "Bytes of the datagrams sent.";
+
+    REQUESTS = Counter "sipring_requests_total" ["dir"]
+        "Requests forwarded: to_backend into the pool, to_client from the backends' side.";
+    RESPONSES = Counter "sipring_responses_total" ["class"]
+        "Responses forwarded, by class of the status code.";
+    ANSWERS = Counter "sipring_answers_total" ["reason"]
+        "Answers that the balancer gave itself, by reason.";
+    ABSORBED = Counter "sipring_absorbed_messages_total" ["reason"]
+        "Messages that ended here as the protocol wants it, by reason.";
+    DROPPED = Counter "sipring_dropped_messages_total" ["reason"]
+        "Messages thrown away, by reason.";
+
+    BACKEND_REQUESTS = Counter "sipring_backend_requests_total" ["backend"]
+        "Requests forwarded to each backend.";
+    BACKEND_STATE = Gauge "sipring_backend_state" ["backend", "state"]
+        "1 for the state that the backend is in, 0 for the others.";
+    BACKEND_WEIGHT = Gauge "sipring_backend_weight" ["backend"]
+        "Share of new calls that the backend is to get, relative to the others.";
+
+    PINS = Gauge "sipring_pins" []
+        "Call-IDs that are remembered with their backend.";
+    PINS_MAX = Gauge "sipring_pins_max" []
+        "Call-IDs that can be remembered; beyond it new calls go unpinned.";
+    DIALOGS = Gauge "sipring_dialogs" []
+        "Confirmed dialogs.";
+
+    RECEIVE_ERRORS = Counter "sipring_receive_errors_total" []
+        "Receives that ended with an error, without ICMP errors and exhausted buffers.";
+    ICMP_ERRORS = Counter "sipring_icmp_errors_total" []
+        "ICMP errors (refused, unreachable) that came back on a socket.";
+
+    WORKER_CPU = Counter "sipring_worker_cpu_seconds_total" ["worker"]
+        "CPU time of each worker, refreshed about once a second.";
+    URING_ENTERS = Counter "sipring_uring_enters_total" ["worker"]
+        "Calls of io_uring_enter.";
+    URING_CQ_OVERFLOW = Counter "sipring_uring_cq_overflow_total" ["worker"]
+        "Times that the completion queue overflowed.";
+    URING_BUFRING_EXHAUSTED = Counter "sipring_uring_bufring_exhausted_total" ["worker"]
+        "Receives that ended because the ring of receive buffers was empty.";
+    HANDOFFS = Counter "sipring_handoffs_total" ["worker"]
+        "Messages that each worker gave to the worker that owns their Call-ID.";
+    DOORBELLS = Counter "sipring_handoff_doorbells_total" ["worker"]
+        "Doorbells that each worker rang at others, one for a batch of messages.";
+}
+
+/// Reasons of [`DROPPED`] beside those of [`crate::proxy::Drop`]: met before or after the core.
+pub mod dropped {
+    /// Longer than a receive slot.
+    pub const TRUNCATED: &str = "truncated";
+    /// The hand-off ring of the owner was full.
+    pub const HANDOFF_FULL: &str = "handoff_full";
+    /// The socket's send buffer was full.
+    pub const SEND_FULL: &str = "send_full";
+    /// The kernel refused the send.
+    pub const SEND_ERROR: &str = "send_error";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNITS_TO_AVOID: [&str; 8] =
+        ["_ms", "_us", "_ns", "milliseconds", "nanoseconds", "_kb", "kilobytes", "percent"];
+
+    #[test]
+    fn names_follow_the_convention() {
+        for metric in ALL {
+            let name = metric.name;
+            assert!(name.starts_with("sipring_") || name == "process_start_time_seconds", "{name}");
+            assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{name}");
+            assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}");
+            assert!(!UNITS_TO_AVOID.iter().any(|unit| name.contains(unit)), "{name}");
+        }
+    }
+
+    #[test]
+    fn no_two_metrics_share_a_name() {
+        let mut names: Vec<_> = ALL.iter().map(|metric| metric.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ALL.len());
+    }
+
+    #[test]
+    fn a_help_text_is_one_sentence() {
+        for Metric { name, help, .. } in ALL {
+            assert!(help.ends_with('.') && help.len() > 10, "{name}: {help}");
+            assert!(!help.contains('\n'), "{name}: {help}");
+        }
+    }
+
+    #[test]
+    fn worker_stands_on_saturation_metrics_only() {
+        for metric in ALL.iter().filter(|metric| metric.labels.contains(&"worker")) {
+            let saturation = ["_cpu_", "_uring_", "_handoff"];
+            assert!(saturation.iter().any(|part| metric.name.contains(part)), "{}", metric.name);
+        }
+    }
+
+    #[test]
+    fn the_drop_reasons_of_core_and_shell_differ() {
+        let shell =
+            [dropped::TRUNCATED, dropped::HANDOFF_FULL, dropped::SEND_FULL, dropped::SEND_ERROR];
+        for reason in crate::proxy::Drop::ALL {
+            assert!(!shell.contains(&reason.label()), "{}", reason.label());
+        }
+    }
+}
