@@ -23,7 +23,8 @@ use policy::Chooser;
 use std::fmt;
 use std::net::SocketAddr;
 
-/// The identity of a backend, the same on every node and after every restart: a fixed hash of its name.
+/// The identity of a backend, the same on every node and after every restart: a fixed hash of its
+/// name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BackendId(pub u32);
 
@@ -45,7 +46,8 @@ pub enum State {
 /// How a new call finds its backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// Weighted rendezvous over the Call-ID: removing a backend moves its own share and nothing else.
+    /// Weighted rendezvous over the Call-ID: removing a backend moves its own share and nothing
+    /// else.
     CallIdHash,
     /// Weighted Maglev (65 537 entries) over the Call-ID: constant time, for very large pools.
     CallIdHashMaglev,

@@ -9,6 +9,7 @@
 //!
 //! No call blocks, allocates, logs, reads a clock or draws a random number.
 
+pub mod pin;
 pub mod reason;
 pub mod settings;
 

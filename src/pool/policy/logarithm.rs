@@ -8,8 +8,8 @@
 //!
 //! The chords are off by 0.0000028 at most and bend the shares by less than 0.1 %.
 
-/// Fraction bits of [`cost`]. With 6 bits and one for the whole part (0 to 64) a cost times a weight of
-/// 16 bits still fits 64 bits.
+/// Fraction bits of [`cost`]. With 6 bits and one for the whole part (0 to 64) a cost times a
+/// weight of 16 bits still fits 64 bits.
 const FRACTION_BITS: u32 = 42;
 
 /// The largest value of [`cost`].
@@ -50,8 +50,8 @@ const fn points() -> [u64; (1 << CHORD_BITS) + 1] {
     points
 }
 
-/// `log2(mantissa / 2^63)`, of a number from 1 up to below 2: squaring it doubles its logarithm, so a
-/// square of 2 or more shows the next binary digit to be 1.
+/// `log2(mantissa / 2^63)`, of a number from 1 up to below 2: squaring it doubles its logarithm, so
+/// a square of 2 or more shows the next binary digit to be 1.
 const fn log2(mantissa: u64) -> u64 {
     let mut number = mantissa as u128;
     let mut digits = 0;

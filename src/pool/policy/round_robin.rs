@@ -1,8 +1,8 @@
 //! `round-robin`: each in turn, by weight. The row of turns is laid out when the snapshot is built.
 //!
-//! With equal weights the row is the list of backends: a strict rotation. With others, each backend's
-//! turns stand evenly apart, and different backends' turns are staggered, so that a heavy one gets
-//! its calls spread and not in a burst.
+//! With equal weights the row is the list of backends: a strict rotation. With others, each
+//! backend's turns stand evenly apart, and different backends' turns are staggered, so that a heavy
+//! one gets its calls spread and not in a burst.
 
 use super::schedule::Schedule;
 use super::{BackendSlot, Candidate, Turn, nobody_left};

@@ -12,8 +12,8 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// A place for each `(phase, weight)`. The largest phase + step x turns, times the largest weight,
-    /// must fit 64 bits.
+    /// A place for each `(phase, weight)`. The largest phase + step x turns, times the largest
+    /// weight, must fit 64 bits.
     pub(super) fn new(places: impl Iterator<Item = (u64, u64)>, step: u64) -> Self {
         let due = |(place, (time, weight))| Reverse(Due { time, weight, place });
         Self { due: places.enumerate().map(due).collect(), step }

@@ -1,0 +1,340 @@
+//! Pins: which backend each Call-ID went to, for as long as that must not change.
+//!
+//! They make a stateless proxy legal while the pool changes (RFC 3261 16.11): what is in flight, a
+//! registration, a dialog stays where it is. One pin serves all dialogs of a Call-ID (forks).
+//!
+//! # What a pin goes through
+//!
+//! ```text
+//!            insert_or_refresh            confirm (2xx)              end (BYE)
+//!  (nothing) -----------------> Invite ------------------> Dialog ------------> Transaction
+//!                 |               | fail (300 to 699)        ^                      |
+//!                 |               v                          '----------------------'
+//!                 |--------> Transaction                       revive (a fork's traffic)
+//!                 '--------> Registration
+//! ```
+//!
+//! A refresh lifts a pin to a higher class (in the order of [`Class`]) or leaves its class as it
+//! is: a retransmitted INVITE does not turn a dialog into a transaction. Only `end` and `fail`
+//! lower it. A dialog is counted once, when a pin becomes [`Class::Dialog`], and counted out once,
+//! when it stops being one, for whatever reason; so the counts are the number of such pins, always.
+//!
+//! # The table Fixed capacity, made at start; nothing is allocated later and nothing is evicted. A
+//! pin that ran out is not found any more, and its place is free once the hand of
+//! [`PinTable::sweep`] has come by. Time is in whole seconds: a pin lives as long as its class
+//! says, and up to a second longer.
+
+mod dialogs;
+mod slots;
+#[cfg(test)]
+mod tests;
+
+use crate::pool::BackendId;
+use ahash::RandomState;
+use dialogs::DialogCounts;
+use siphasher::sip::SipHasher24;
+use slots::{Probe, Slot, Slots, Stage};
+
+/// A transaction's pin, seconds: 64*T1 (RFC 3261 17.1.1.1), after which nobody retransmits.
+pub const TRANSACTION_S: u32 = 32;
+
+/// The pin of an INVITE without a final response, seconds: more than timer C, which is over 3
+/// minutes (RFC 3261 16.6 item 11).
+pub const INVITE_S: u32 = 200;
+
+/// What a pin is kept for, the lowest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// A request and its retransmissions: [`TRANSACTION_S`].
+    Transaction,
+    /// An INVITE that has no final response yet: [`INVITE_S`].
+    Invite,
+    /// A registration or subscription: [`Idle::registration_s`].
+    Registration,
+    /// A confirmed dialog: [`Idle::dialog_s`].
+    Dialog,
+}
+
+/// How long pins without traffic are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Idle {
+    /// Registrations and subscriptions, seconds.
+    pub registration_s: u32,
+    /// Confirmed dialogs, seconds.
+    pub dialog_s: u32,
+}
+
+/// 96 bits that stand for a Call-ID in one table. Among 10 million pins, the chance that any two
+/// Call-IDs share a key is under 1 in 10^15.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PinKey {
+    /// Where in the table.
+    place: u64,
+    /// Of an independent hash.
+    check: u32,
+}
+
+/// What the table knows of a Call-ID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// Where its requests go.
+    pub backend: BackendId,
+    /// What it is kept for.
+    pub class: Class,
+}
+
+/// What became of an insertion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A new pin.
+    Inserted,
+    /// The pin was there: now with this backend, and its time begins anew.
+    Refreshed,
+    /// No room: the call goes on without a pin. The caller counts it.
+    Full,
+}
+
+/// The pins of one shard.
+pub struct PinTable {
+    slots: Slots,
+    dialogs: DialogCounts,
+    idle: Idle,
+    place_hash: RandomState,
+    check_hash: RandomState,
+}
+
+impl PinTable {
+    /// A table for up to `pins_max` pins. `keys` are random and for this table alone: nobody
+    /// outside can make its pins collide.
+    ///
+    /// All memory is taken here: [`PinTable::bytes`], and about 100 KB for the counts.
+    pub fn new(pins_max: usize, idle: Idle, keys: [u64; 4]) -> Self {
+        let [place_hash, check_hash] = [0u64, 4].map(|first| {
+            let seed = |i| derived(keys, first + i);
+            RandomState::with_seeds(seed(0), seed(1), seed(2), seed(3))
+        });
+        let slots = Slots::new(pins_max);
+        Self { slots, dialogs: DialogCounts::new(), idle, place_hash, check_hash }
+    }
+
+    /// The key of a Call-ID. Make it once per message.
+    #[inline]
+    pub fn key(&self, call_id: &[u8]) -> PinKey {
+        PinKey {
+            place: self.place_hash.hash_one(call_id),
+            check: self.check_hash.hash_one(call_id) as u32,
+        }
+    }
+
+    /// The pin of this Call-ID, if it has not run out.
+    #[inline]
+    pub fn find(&self, key: PinKey, now_s: u32) -> Option<Pin> {
+        let slot = self.slots.find(key).map(|at| self.slots.at(at))?;
+        slot.is_live(now_s).then(|| Pin { backend: slot.backend, class: slot.stage.class() })
+    }
+
+    /// Pins the Call-ID to this backend, or refreshes its pin: its class becomes the higher of the
+    /// two, its backend the given one (a token or a failover may have moved it), its time begins
+    /// anew.
+    pub fn insert_or_refresh(
+        &mut self,
+        key: PinKey,
+        backend: BackendId,
+        class: Class,
+        now_s: u32,
+    ) -> Outcome {
+        let stage = Stage::of(class);
+        let at = match self.slots.probe(key) {
+            Probe::Found(at) if self.slots.at(at).is_live(now_s) => {
+                self.change(at, stage, Some(backend), now_s);
+                return Outcome::Refreshed;
+            }
+            Probe::Found(at) => at,
+            Probe::Vacant(_) if self.slots.is_full() => return Outcome::Full,
+            Probe::Vacant(at) => at,
+        };
+        let expires_s = now_s.saturating_add(self.lifetime_s(stage));
+        let old = self.slots.put(at, Slot::new(key, backend, stage, expires_s));
+        if old.stage == Stage::Dialog {
+            self.dialogs.count_out(old.backend);
+        }
+        if stage == Stage::Dialog {
+            self.dialogs.count_in(backend);
+        }
+        Outcome::Inserted
+    }
+
+    /// A 2xx to an INVITE: the pin is of a dialog from now on. False if there is no pin.
+    pub fn confirm(&mut self, key: PinKey, now_s: u32) -> bool {
+        let Some(at) = self.live(key, now_s) else { return false };
+        self.change(at, Stage::Dialog, None, now_s);
+        true
+    }
+
+    /// A BYE (or what else ends a dialog): the pin stays for one more transaction. A pin of no
+    /// dialog is left alone. False if there is no pin.
+    pub fn end(&mut self, key: PinKey, now_s: u32) -> bool {
+        let Some(at) = self.live(key, now_s) else { return false };
+        if matches!(self.slots.at(at).stage, Stage::Dialog | Stage::Ended) {
+            self.lower(at, Stage::Ended, now_s);
+        }
+        true
+    }
+
+    /// Traffic inside a dialog. After an `end` there is another dialog then with this Call-ID, of a
+    /// fork: the pin is of a dialog again. Any other pin is only refreshed. False if there is no
+    /// pin.
+    pub fn revive(&mut self, key: PinKey, now_s: u32) -> bool {
+        let Some(at) = self.live(key, now_s) else { return false };
+        let stage = match self.slots.at(at).stage {
+            Stage::Ended => Stage::Dialog,
+            stage => stage,
+        };
+        self.change(at, stage, None, now_s);
+        true
+    }
+
+    /// A failing final response (300 to 699) to an INVITE: its pin stays for one more transaction.
+    /// Any other pin is left alone: a failed re-INVITE ends no dialog. False if there is no pin.
+    pub fn fail(&mut self, key: PinKey, now_s: u32) -> bool {
+        let Some(at) = self.live(key, now_s) else { return false };
+        if self.slots.at(at).stage == Stage::Invite {
+            self.lower(at, Stage::Transaction, now_s);
+        }
+        true
+    }
+
+    /// Takes `slots` looks at the slots (a whole round at most) and frees those that ran out;
+    /// returns how many. A table is gone round once in [`PinTable::slots`] / `slots` calls: choose
+    /// them so that this takes a few seconds, since a full table waits for it.
+    pub fn sweep(&mut self, now_s: u32, slots: usize) -> usize {
+        let Self { slots: table, dialogs, .. } = self;
+        table.sweep(slots, |slot| {
+            let expired = !slot.is_live(now_s);
+            if expired && slot.stage == Stage::Dialog {
+                dialogs.count_out(slot.backend);
+            }
+            expired
+        })
+    }
+
+    /// Pins in use. Those that ran out count until they are swept.
+    pub fn pins(&self) -> usize {
+        self.slots.used()
+    }
+
+    /// Pins at most.
+    pub fn pins_max(&self) -> usize {
+        self.slots.used_max()
+    }
+
+    /// Slots: a third more than pins at most, so that a probe is short.
+    pub fn slots(&self) -> usize {
+        self.slots.count()
+    }
+
+    /// Bytes of the slots: 32 for each of the pins at most.
+    pub fn bytes(&self) -> usize {
+        self.slots.bytes()
+    }
+
+    /// Confirmed dialogs.
+    pub fn dialogs(&self) -> usize {
+        self.dialogs.total()
+    }
+
+    /// Confirmed dialogs on this backend. 0 for a backend beyond the first 8192 that this table has
+    /// seen: those are counted together, in [`PinTable::dialogs_elsewhere`].
+    pub fn dialogs_on(&self, backend: BackendId) -> usize {
+        self.dialogs.on(backend)
+    }
+
+    /// Confirmed dialogs on backends that are not counted one by one.
+    pub fn dialogs_elsewhere(&self) -> usize {
+        self.dialogs.elsewhere()
+    }
+
+    /// Every backend that is counted by itself, with its confirmed dialogs (0 too).
+    pub fn dialogs_by_backend(&self) -> impl Iterator<Item = (BackendId, usize)> {
+        self.dialogs.by_backend()
+    }
+
+    /// Walks the whole table: for tests and simulations.
+    ///
+    /// # Panics
+    /// If the table has lost its order, or its counts are not what it holds.
+    pub fn check_invariants(&self) {
+        self.slots.check_invariants();
+        let mut counts = DialogCounts::like(&self.dialogs);
+        for slot in self.slots.iter().filter(|slot| slot.stage == Stage::Dialog) {
+            counts.count_in(slot.backend);
+        }
+        assert!(self.dialogs.by_backend().eq(counts.by_backend()), "dialog counts drifted");
+        assert_eq!(self.dialogs.elsewhere(), counts.elsewhere(), "dialog counts drifted");
+        assert_eq!(self.dialogs.total(), counts.total(), "dialog counts drifted");
+    }
+
+    fn live(&self, key: PinKey, now_s: u32) -> Option<usize> {
+        self.slots.find(key).filter(|at| self.slots.at(*at).is_live(now_s))
+    }
+
+    /// Lifts the stage, sets the backend, begins the time anew; never shortens it.
+    fn change(&mut self, at: usize, stage: Stage, backend: Option<BackendId>, now_s: u32) {
+        let old = *self.slots.at(at);
+        let new_stage = old.stage.max(stage);
+        let lifetime_s = self.lifetime_s(new_stage).max(self.lifetime_s(stage));
+        let slot = self.slots.at_mut(at);
+        slot.stage = new_stage;
+        slot.backend = backend.unwrap_or(old.backend);
+        slot.expires_s = old.expires_s.max(now_s.saturating_add(lifetime_s));
+        let new = *slot;
+        self.recount(old, new);
+    }
+
+    /// Lowers the stage to one that lives for a transaction.
+    fn lower(&mut self, at: usize, stage: Stage, now_s: u32) {
+        let old = *self.slots.at(at);
+        let slot = self.slots.at_mut(at);
+        slot.stage = stage;
+        slot.expires_s = now_s.saturating_add(TRANSACTION_S);
+        let new = *slot;
+        self.recount(old, new);
+    }
+
+    fn recount(&mut self, old: Slot, new: Slot) {
+        let of = |slot: Slot| (slot.stage == Stage::Dialog).then_some(slot.backend);
+        if of(old) != of(new) {
+            of(old).into_iter().for_each(|backend| self.dialogs.count_out(backend));
+            of(new).into_iter().for_each(|backend| self.dialogs.count_in(backend));
+        }
+    }
+
+    fn lifetime_s(&self, stage: Stage) -> u32 {
+        match stage.class() {
+            Class::Transaction => TRANSACTION_S,
+            Class::Invite => INVITE_S,
+            Class::Registration => self.idle.registration_s,
+            Class::Dialog => self.idle.dialog_s,
+        }
+    }
+}
+
+impl std::fmt::Debug for PinTable {
+    /// Without the keys, and without millions of slots.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PinTable")
+            .field("pins", &self.pins())
+            .field("pins_max", &self.pins_max())
+            .field("dialogs", &self.dialogs())
+            .finish_non_exhaustive()
+    }
+}
+
+/// One of the eight seeds that the two hashes need, out of four keys.
+fn derived(keys: [u64; 4], number: u64) -> u64 {
+    let mut input = [0; 24];
+    for (bytes, word) in input.chunks_exact_mut(8).zip([number, keys[2], keys[3]]) {
+        bytes.copy_from_slice(&word.to_le_bytes());
+    }
+    SipHasher24::new_with_keys(keys[0], keys[1]).hash(&input)
+}
