@@ -173,6 +173,13 @@ impl Pool {
     ) -> Option<BackendSlot> {
         self.chooser.choose(call, excluded, turn)
     }
+
+    /// Like [`Pool::choose`], but the same every time and on every node whatever the policy: for a
+    /// request that no memory serves (a spiral, a full pin table, a dialog from before a restart).
+    #[inline]
+    pub fn choose_by_hash(&self, call: CallHash, excluded: &[BackendSlot]) -> Option<BackendSlot> {
+        self.chooser.choose_by_hash(call, excluded)
+    }
 }
 
 impl fmt::Debug for Pool {

@@ -9,14 +9,36 @@
 //!
 //! No call blocks, allocates, logs, reads a clock or draws a random number.
 
+mod address;
+mod branch;
+mod head;
 pub mod pin;
 pub mod reason;
+mod reply;
+mod request;
+mod response;
+mod rewrite;
+mod route;
 pub mod settings;
+mod sign;
+mod spiral;
+mod stun;
+mod tally;
+mod target;
+mod token;
+mod validate;
 
-pub use reason::{Absorb, Answer, Drop};
+pub use reason::{Absorb, Answer, Drop, Routed, TokenResult};
 pub use settings::{Key, Keys, LocalSocket, PathMode, Role, Settings, Side};
+pub use tally::Tally;
 
-use crate::pool::{BackendId, BackendSlot, Pool};
+use crate::pool::{BackendId, BackendSlot, Pool, Turn};
+use crate::sip::{Frame, Message, Start};
+use address::Addresses;
+use pin::{Idle, PinTable};
+use rewrite::Edits;
+use route::Routes;
+use sign::Signer;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -25,6 +47,13 @@ use std::sync::Arc;
 pub struct Now {
     /// Milliseconds.
     pub ms: u64,
+}
+
+impl Now {
+    /// Whole seconds, for the pins.
+    fn seconds(self) -> u32 {
+        (self.ms / 1000) as u32
+    }
 }
 
 /// The place of a local socket address in [`Settings::sockets`]; the same in every worker.
@@ -112,43 +141,127 @@ pub enum Forwarded {
 #[derive(Debug)]
 pub struct Proxy {
     settings: Arc<Settings>,
+    addresses: Addresses,
+    signer: Signer,
+    pins: PinTable,
+    turn: Turn,
+    tally: Tally,
+    /// When the hand last moved.
+    swept: Now,
+    // Reused from message to message, so that no message allocates.
+    edits: Edits,
+    routes: Routes,
 }
 
 impl Proxy {
     /// A shard. `settings` are this worker's (its own egress sockets); `table_keys` are random and
     /// for the pin table alone.
-    pub fn new(settings: Arc<Settings>, _table_keys: [u64; 4]) -> Self {
-        Self { settings }
+    pub fn new(settings: Arc<Settings>, table_keys: [u64; 4]) -> Self {
+        Self {
+            addresses: Addresses::new(&settings),
+            signer: Signer::new(settings.keys.clone()),
+            pins: PinTable::new(
+                settings.pins_max,
+                Idle {
+                    registration_s: settings.registration_idle_s,
+                    dialog_s: settings.dialog_idle_s,
+                },
+                table_keys,
+            ),
+            turn: Turn::default(),
+            tally: Tally::default(),
+            swept: Now { ms: 0 },
+            edits: Edits::new(),
+            routes: Routes::new(),
+            settings,
+        }
     }
 
     /// One datagram; see the module's contract.
     pub fn handle(
         &mut self,
-        _now: Now,
-        _pool: &Pool,
-        _ingress: &Ingress,
-        _bytes: &[u8],
-        _out: &mut [u8],
+        now: Now,
+        pool: &Pool,
+        ingress: &Ingress,
+        bytes: &[u8],
+        out: &mut [u8],
     ) -> Verdict {
-        let _ = &self.settings;
-        Verdict::Drop(Drop::NotSip)
+        let sip = match Frame::of(bytes) {
+            Frame::Sip(sip) => sip,
+            Frame::Stun(request) => return stun_verdict(ingress, request, out),
+            Frame::Ping => return pong(ingress, out),
+            Frame::KeepAlive => return Verdict::Absorb(Absorb::KeepAlive),
+        };
+        let Some(message) = Message::parse(sip) else { return Verdict::Drop(Drop::NotSip) };
+        match message.start {
+            Start::Request { .. } => match self.request(now, pool, ingress, message, out) {
+                Verdict::Ask { call_id } => {
+                    Verdict::Ask { call_id: call_id.shifted(bytes.len() - sip.len()) }
+                }
+                verdict => verdict,
+            },
+            Start::Response { .. } => self.response(now, message, out),
+        }
     }
 
     /// The backend of this Call-ID's pin ([`Verdict::Ask`] of another worker).
-    pub fn pinned(&self, _call_id: &[u8]) -> Option<BackendId> {
-        None
+    pub fn pinned(&self, now: Now, call_id: &[u8]) -> Option<BackendId> {
+        self.pins.find(self.pins.key(call_id), now.seconds()).map(|pin| pin.backend)
     }
 
     /// Sweeps a bounded number of pins. Call it once a turn and at least once a second.
-    pub fn handle_timeout(&mut self, _now: Now) {}
+    pub fn handle_timeout(&mut self, now: Now) {
+        let slots = self.pins.slots() as u64 * (now.ms - self.swept.ms) / SWEEP_MS;
+        if slots >= SWEEP_SLOTS_MIN {
+            self.pins.sweep(now.seconds(), slots.min(SWEEP_SLOTS_MAX) as usize);
+            self.swept = now;
+        }
+    }
 
     /// Pins in use, for the gauge.
     pub fn pins(&self) -> usize {
-        0
+        self.pins.pins()
     }
 
     /// Confirmed dialogs, for the gauge.
     pub fn dialogs(&self) -> usize {
-        0
+        self.pins.dialogs()
     }
+
+    /// What verdicts do not tell.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+}
+
+/// The hand goes round the whole pin table in this time: an expired pin is not found whether or not
+/// it was swept, so only the reuse of its memory waits for the hand.
+const SWEEP_MS: u64 = 10_000;
+
+/// Fewer slots are not worth a call.
+const SWEEP_SLOTS_MIN: u64 = 16;
+
+/// 96 KiB of the table, some microseconds: no pause that a call could feel.
+const SWEEP_SLOTS_MAX: u64 = 4096;
+
+fn stun_verdict(ingress: &Ingress, request: &[u8], out: &mut [u8]) -> Verdict {
+    match stun::respond(request, ingress.source, out) {
+        Some(len) => back(ingress, len, Answer::StunBinding),
+        None => Verdict::Absorb(Absorb::Stun),
+    }
+}
+
+fn pong(ingress: &Ingress, out: &mut [u8]) -> Verdict {
+    match out.first_chunk_mut() {
+        Some(place) => {
+            *place = *b"\r\n";
+            back(ingress, 2, Answer::Pong)
+        }
+        None => Verdict::Absorb(Absorb::KeepAlive),
+    }
+}
+
+fn back(ingress: &Ingress, len: usize, answer: Answer) -> Verdict {
+    let egress = Egress { socket: ingress.socket, to: ingress.source, backend: None };
+    Verdict::Reply { egress, len, answer }
 }

@@ -19,7 +19,9 @@
 //! lower it. A dialog is counted once, when a pin becomes [`Class::Dialog`], and counted out once,
 //! when it stops being one, for whatever reason; so the counts are the number of such pins, always.
 //!
-//! # The table Fixed capacity, made at start; nothing is allocated later and nothing is evicted. A
+//! # The table
+//!
+//! Fixed capacity, made at start; nothing is allocated later and nothing is evicted. A
 //! pin that ran out is not found any more, and its place is free once the hand of
 //! [`PinTable::sweep`] has come by. Time is in whole seconds: a pin lives as long as its class
 //! says, and up to a second longer.
@@ -164,10 +166,23 @@ impl PinTable {
         Outcome::Inserted
     }
 
-    /// A 2xx to an INVITE: the pin is of a dialog from now on. False if there is no pin.
+    /// A 2xx to an INVITE: the pin is of a dialog from now on. After an `end` it is only refreshed:
+    /// a 2xx repeated across the BYE begins nothing. False if there is no pin.
     pub fn confirm(&mut self, key: PinKey, now_s: u32) -> bool {
         let Some(at) = self.live(key, now_s) else { return false };
-        self.change(at, Stage::Dialog, None, now_s);
+        let stage = match self.slots.at(at).stage {
+            Stage::Ended => Stage::Ended,
+            _ => Stage::Dialog,
+        };
+        self.change(at, stage, None, now_s);
+        true
+    }
+
+    /// Traffic that tells nothing of a dialog: the pin's time begins anew. False if there is no pin.
+    pub fn touch(&mut self, key: PinKey, now_s: u32) -> bool {
+        let Some(at) = self.live(key, now_s) else { return false };
+        let stage = self.slots.at(at).stage;
+        self.change(at, stage, None, now_s);
         true
     }
 

@@ -92,3 +92,41 @@ reasons! {
         TooLarge => "too_large",
     }
 }
+
+reasons! {
+    /// What chose the way of a forwarded request.
+    Routed {
+        /// A good token in our Route, towards its backend.
+        Token => "token",
+        /// A token, over the client's flow.
+        Flow => "flow",
+        /// A To tag, and the next Route or the Request-URI named a backend.
+        Named => "named",
+        /// The pin of the dialog in Replaces, Join or Target-Dialog.
+        Replaced => "replaced",
+        /// The pin of this Call-ID.
+        Pin => "pin",
+        /// The pool's policy: a new call.
+        Policy => "policy",
+        /// The hash: the request belongs to a dialog of which neither a token nor a pin was left.
+        Hash => "hash",
+        /// The hash, because the pin table is full.
+        Unpinned => "unpinned",
+        /// The hash over the backends that a spiral has not met yet.
+        Spiral => "spiral",
+        /// A backend said where to.
+        Backend => "backend",
+    }
+}
+
+reasons! {
+    /// What a token in our Route was worth.
+    TokenResult {
+        /// Signed with a live key.
+        Good => "good",
+        /// None of ours, or of another version.
+        Unreadable => "unreadable",
+        /// Signed with no key that is alive here.
+        Forged => "forged",
+    }
+}

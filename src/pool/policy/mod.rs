@@ -15,7 +15,8 @@ use round_robin::RoundRobin;
 pub(super) enum Chooser {
     Rendezvous(Rendezvous),
     Maglev(Maglev),
-    RoundRobin(RoundRobin),
+    /// In turn; what must find the same backend again without memory goes by rendezvous.
+    RoundRobin(RoundRobin, Rendezvous),
 }
 
 impl Chooser {
@@ -24,7 +25,9 @@ impl Chooser {
         match policy {
             Policy::CallIdHash => Self::Rendezvous(Rendezvous::build(&candidates)),
             Policy::CallIdHashMaglev => Self::Maglev(Maglev::build(candidates)),
-            Policy::RoundRobin => Self::RoundRobin(RoundRobin::build(&candidates)),
+            Policy::RoundRobin => {
+                Self::RoundRobin(RoundRobin::build(&candidates), Rendezvous::build(&candidates))
+            }
         }
     }
 
@@ -38,7 +41,19 @@ impl Chooser {
         match self {
             Self::Rendezvous(policy) => policy.choose(call, excluded),
             Self::Maglev(policy) => policy.choose(call, excluded),
-            Self::RoundRobin(policy) => policy.choose(excluded, turn),
+            Self::RoundRobin(policy, _) => policy.choose(excluded, turn),
+        }
+    }
+
+    #[inline]
+    pub(super) fn choose_by_hash(
+        &self,
+        call: CallHash,
+        excluded: &[BackendSlot],
+    ) -> Option<BackendSlot> {
+        match self {
+            Self::Rendezvous(policy) | Self::RoundRobin(_, policy) => policy.choose(call, excluded),
+            Self::Maglev(policy) => policy.choose(call, excluded),
         }
     }
 }

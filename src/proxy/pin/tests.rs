@@ -111,6 +111,26 @@ fn traffic_after_a_bye_revives_the_dialog_of_a_fork() {
 }
 
 #[test]
+fn a_200_repeated_across_the_bye_begins_no_dialog() {
+    let (mut table, key) = with_pin(Class::Dialog);
+    table.end(key, 110);
+    assert!(table.confirm(key, 111));
+    assert_eq!((table.dialogs(), class_at(&table, key, 111)), (0, Some(Class::Transaction)));
+    table.insert_or_refresh(key, A, Class::Invite, 112);
+    assert!(table.confirm(key, 113), "a new INVITE was sent");
+    assert_eq!(table.dialogs(), 1);
+}
+
+#[test]
+fn a_touch_changes_the_time_alone() {
+    let (mut table, key) = with_pin(Class::Invite);
+    assert!(table.touch(key, 250));
+    assert_eq!(class_at(&table, key, 250 + INVITE_S), Some(Class::Invite));
+    assert_eq!(class_at(&table, key, 250 + INVITE_S + 1), None);
+    assert!(!table.touch(key, 250 + INVITE_S + 1));
+}
+
+#[test]
 fn reviving_makes_no_dialog_of_what_was_none() {
     for class in [Class::Transaction, Class::Invite, Class::Registration] {
         let (mut table, key) = with_pin(class);
@@ -236,6 +256,7 @@ enum Operation {
     End(usize),
     Revive(usize),
     Fail(usize),
+    Touch(usize),
     Sweep(usize),
     SweepAll,
     Wait(u32),
@@ -259,6 +280,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         3 => (0..KEYS).prop_map(End),
         2 => (0..KEYS).prop_map(Revive),
         2 => (0..KEYS).prop_map(Fail),
+        2 => (0..KEYS).prop_map(Touch),
         3 => (0..10usize).prop_map(Sweep),
         1 => Just(SweepAll),
         3 => (1..90u32).prop_map(Wait),
@@ -319,7 +341,14 @@ impl Oracle {
     }
 
     fn confirm(&mut self, key: PinKey, now_s: u32) -> bool {
-        self.change(key, |pin| Self::lift(pin, Class::Dialog, now_s))
+        self.change(key, |pin| {
+            let class = if pin.after_bye { Class::Transaction } else { Class::Dialog };
+            Self::lift(pin, class, now_s);
+        })
+    }
+
+    fn touch(&mut self, key: PinKey, now_s: u32) -> bool {
+        self.change(key, |pin| Self::lift(pin, pin.class, now_s))
     }
 
     fn end(&mut self, key: PinKey, now_s: u32) -> bool {
@@ -369,6 +398,9 @@ fn run(keys: &[PinKey], operations: &[Operation]) {
             }
             Operation::Fail(i) => {
                 assert_eq!(table.fail(keys[i], now_s), oracle.fail(keys[i], now_s));
+            }
+            Operation::Touch(i) => {
+                assert_eq!(table.touch(keys[i], now_s), oracle.touch(keys[i], now_s));
             }
             Operation::Sweep(slots) => assert!(table.sweep(now_s, slots) <= slots),
             Operation::SweepAll => compare_all(&mut table, &oracle, now_s),

@@ -1,0 +1,190 @@
+//! Which addresses are ours, how they are written in a message, and how a token names them.
+
+use super::SocketIndex;
+use super::settings::{Role, Settings};
+use super::token::Flow;
+use crate::sip::uri;
+use siphasher::sip::SipHasher24;
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
+
+/// The wire identity of a local socket: a fixed hash of its address, so that every node and every
+/// restart with the same address agrees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SocketId(pub(super) u16);
+
+/// A local address, ready to be written.
+#[derive(Debug)]
+struct Entry {
+    address: SocketAddr,
+    id: SocketId,
+    /// `host:port` as bound.
+    raw: String,
+    /// `host:port` as advertised, where it is.
+    advertised: Option<String>,
+    role: Role,
+}
+
+/// All local addresses.
+#[derive(Debug)]
+pub(super) struct Addresses {
+    entries: Vec<Entry>,
+    by_id: Vec<(SocketId, SocketIndex)>,
+    own: HashSet<SocketAddr, ahash::RandomState>,
+    /// Lower-case names that are us, and the port if only with that one.
+    names: Vec<(String, Option<u16>)>,
+}
+
+impl Addresses {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let mut own: HashSet<_, _> =
+            HashSet::with_hasher(ahash::RandomState::with_seeds(1, 2, 3, 4));
+        let mut names: Vec<_> = settings.aliases.iter().map(|name| (name.clone(), None)).collect();
+        for socket in &settings.sockets {
+            own.insert(socket.address);
+            let Some((host, port)) = &socket.advertise else { continue };
+            match uri::ip(host.as_bytes()) {
+                Some(ip) => drop(own.insert(SocketAddr::new(ip, *port))),
+                None => names.push((host.to_ascii_lowercase(), Some(*port))),
+            }
+        }
+        let ids = identities(settings.sockets.iter().map(|socket| socket.address));
+        let entries: Vec<_> = settings
+            .sockets
+            .iter()
+            .zip(ids)
+            .map(|(socket, id)| Entry {
+                address: socket.address,
+                id,
+                raw: socket.address.to_string(),
+                advertised: socket.advertise.as_ref().map(|(host, port)| written(host, *port)),
+                role: socket.role,
+            })
+            .collect();
+        let mut by_id: Vec<_> = entries
+            .iter()
+            .enumerate()
+            .map(|(place, entry)| (entry.id, SocketIndex(place as u16)))
+            .collect();
+        by_id.sort_unstable_by_key(|&(id, _)| id);
+        Self { entries, by_id, own, names }
+    }
+
+    /// RFC 3261 16.4: every address, port, alias and advertised name that we ever put anywhere, on
+    /// every listener.
+    pub(super) fn is_us(&self, host: &[u8], port: u16) -> bool {
+        if let Some(ip) = uri::ip(host) {
+            return self.own.contains(&SocketAddr::new(ip, port));
+        }
+        self.names.iter().any(|(name, only)| {
+            name.as_bytes().eq_ignore_ascii_case(host) && only.is_none_or(|only| only == port)
+        })
+    }
+
+    /// Whether this host is us on any port (`maddr`, RFC 3261 16.4).
+    pub(super) fn is_our_host(&self, host: &[u8]) -> bool {
+        if let Some(ip) = uri::ip(host) {
+            return self.own.iter().any(|address| address.ip() == ip);
+        }
+        self.names.iter().any(|(name, _)| name.as_bytes().eq_ignore_ascii_case(host))
+    }
+
+    pub(super) fn id(&self, socket: SocketIndex) -> SocketId {
+        self.entries[usize::from(socket.0)].id
+    }
+
+    pub(super) fn ip(&self, socket: SocketIndex) -> IpAddr {
+        self.entries[usize::from(socket.0)].address.ip()
+    }
+
+    /// `host:port` as bound: what the backends are told.
+    pub(super) fn raw(&self, socket: SocketIndex) -> &str {
+        &self.entries[usize::from(socket.0)].raw
+    }
+
+    /// `host:port` as clients are told: advertised, else as bound.
+    pub(super) fn contact(&self, socket: SocketIndex) -> &str {
+        let entry = &self.entries[usize::from(socket.0)];
+        entry.advertised.as_deref().unwrap_or(&entry.raw)
+    }
+
+    pub(super) fn is_advertised(&self, socket: SocketIndex) -> bool {
+        self.entries[usize::from(socket.0)].advertised.is_some()
+    }
+
+    /// The socket that a token names; on a node that lacks it, the first listener that can reach
+    /// `peer` at all.
+    pub(super) fn socket_for(&self, id: SocketId, peer: SocketAddr) -> Option<SocketIndex> {
+        let place = self.by_id.binary_search_by_key(&id, |&(id, _)| id).ok();
+        place
+            .map(|place| self.by_id[place].1)
+            .filter(|socket| self.ip(*socket).is_ipv4() == peer.is_ipv4())
+            .or_else(|| self.listener_towards(peer))
+    }
+
+    /// The first listener of the peer's address family.
+    pub(super) fn listener_towards(&self, peer: SocketAddr) -> Option<SocketIndex> {
+        let place = self.entries.iter().position(|entry| {
+            entry.role == Role::Listener && entry.address.is_ipv4() == peer.is_ipv4()
+        })?;
+        Some(SocketIndex(place as u16))
+    }
+
+    /// The flow of a peer that sent to, or is reached from, this socket.
+    pub(super) fn flow(&self, socket: SocketIndex, peer: SocketAddr) -> Flow {
+        Flow { socket: self.id(socket), peer }
+    }
+}
+
+/// `host:port`, an IPv6 address in brackets.
+fn written(host: &str, port: u16) -> String {
+    match uri::ip(host.as_bytes()) {
+        Some(ip) => SocketAddr::new(ip, port).to_string(),
+        None => format!("{host}:{port}"),
+    }
+}
+
+/// A 16-bit hash of each address; the later of two equal ones (in the order of the addresses, not of
+/// the config) takes the next free number.
+fn identities(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketId> {
+    let addresses: Vec<_> = addresses.collect();
+    let mut order: Vec<usize> = (0..addresses.len()).collect();
+    order.sort_by_key(|&place| addresses[place]);
+    let mut taken = HashSet::new();
+    let mut ids = vec![SocketId(0); addresses.len()];
+    for place in order {
+        let text = addresses[place].to_string();
+        let mut id = SipHasher24::new_with_keys(0, 0).hash(text.as_bytes()) as u16;
+        while !taken.insert(id) {
+            id = id.wrapping_add(1);
+        }
+        ids[place] = SocketId(id);
+    }
+    ids
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identities_hang_on_the_address_not_on_its_place() {
+        let parse = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let (a, b) = (parse("10.0.0.1:5060"), parse("[::1]:5060"));
+        let forward = identities([a, b].into_iter());
+        let backward = identities([b, a].into_iter());
+        assert_eq!(forward, [backward[1], backward[0]]);
+        assert_ne!(forward[0], forward[1]);
+        // For ever: tokens in flight carry it.
+        assert_eq!(forward[0], identities(std::iter::once(a))[0]);
+    }
+
+    #[test]
+    fn equal_hashes_get_different_identities() {
+        let many = (0..4096u32).map(|n| SocketAddr::new(IpAddr::V4(n.into()), 5060));
+        let mut ids = identities(many);
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), 4096);
+    }
+}

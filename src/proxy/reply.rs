@@ -1,0 +1,231 @@
+//! Answers of our own: stateless (RFC 3261 16.3, 8.2.6), with a To tag by which we know the ACK.
+
+use super::reason::Answer;
+use super::rewrite::{Output, push_number};
+use super::sign::{Purpose, Signer, mac};
+use super::validate::Request;
+use crate::sip::{Header, Message, NameAddr, Row, Span, Via, uri};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use std::net::SocketAddr;
+
+/// `lb` and 8 bytes of signature.
+const TAG_SIZE: usize = 13;
+
+impl Answer {
+    /// The status code; 0 for what is no SIP response.
+    pub const fn status(self) -> u16 {
+        match self {
+            Answer::Options => 200,
+            Answer::Pong | Answer::StunBinding => 0,
+            Answer::BadRequest => 400,
+            Answer::FlowForged => 403,
+            Answer::BadExtension => 420,
+            Answer::FlowGone => 430,
+            Answer::NoBackend => 480,
+            Answer::Loop => 482,
+            Answer::TooManyHops => 483,
+            Answer::Unresolvable => 500,
+            Answer::BadVersion => 505,
+            Answer::TooLarge => 513,
+        }
+    }
+
+    /// The reason phrase (RFC 3261 21, RFC 5626 11.3).
+    const fn phrase(self) -> &'static str {
+        match self {
+            Answer::Options => "OK",
+            Answer::Pong | Answer::StunBinding => "",
+            Answer::BadRequest => "Bad Request",
+            Answer::FlowForged => "Forbidden",
+            Answer::BadExtension => "Bad Extension",
+            Answer::FlowGone => "Flow Failed",
+            Answer::NoBackend => "Temporarily Unavailable",
+            Answer::Loop => "Loop Detected",
+            Answer::TooManyHops => "Too Many Hops",
+            Answer::Unresolvable => "Next Hop Is A Name",
+            Answer::BadVersion => "Version Not Supported",
+            Answer::TooLarge => "Message Too Large",
+        }
+    }
+}
+
+/// What of the topmost Via must be written before anybody replies to it (RFC 3261 18.2.1, RFC 3581
+/// 4): where it stands, and the text of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stamps {
+    received: Option<(Span, bool)>,
+    rport: Option<Span>,
+    source: SocketAddr,
+}
+
+impl Stamps {
+    /// `received` where the sent-by host is not the source address, or with `rport` always; what a
+    /// sender wrote into either itself is overwritten.
+    pub(super) fn new(bytes: &[u8], via: &Via, source: SocketAddr) -> Self {
+        let rport = via.rport.map(|param| param.whole);
+        let differs = uri::ip(via.host.of(bytes)) != Some(source.ip());
+        let received = match via.received {
+            Some(param) => Some((param.whole, false)),
+            None if differs || rport.is_some() => {
+                Some((Span { start: via.value.end, end: via.value.end }, true))
+            }
+            None => None,
+        };
+        Self { received, rport, source }
+    }
+
+    /// Where a reply to the stamped Via goes: back to the source address, to its port with `rport`
+    /// and else to the sent-by port.
+    pub(super) fn reply_address(&self, via: &Via) -> SocketAddr {
+        let port = if self.rport.is_some() { self.source.port() } else { via.port.unwrap_or(5060) };
+        SocketAddr::new(self.source.ip(), port)
+    }
+
+    /// Calls `edit` with each place to replace and what to put there, in no order.
+    pub(super) fn each(&self, mut edit: impl FnMut(Span, &dyn Fn(&mut Vec<u8>))) {
+        if let Some(span) = self.rport {
+            edit(span, &|text| {
+                text.extend_from_slice(b"rport=");
+                push_number(text, self.source.port().into());
+            });
+        }
+        if let Some((span, new)) = self.received {
+            edit(span, &|text| {
+                text.extend_from_slice(if new { b";received=" } else { b"received=" });
+                push_ip(text, self.source);
+            });
+        }
+    }
+}
+
+/// An address without brackets (RFC 5118 4.5).
+fn push_ip(text: &mut Vec<u8>, source: SocketAddr) {
+    use std::io::Write;
+    // Writing to a Vec cannot fail.
+    let _ = write!(text, "{}", source.ip());
+}
+
+/// The To tag of our answer to this request: the same for every repetition, known to us alone.
+fn own_tag(key: &super::Key, request: &OwnTag<'_>) -> [u8; TAG_SIZE] {
+    let parts = [request.call_id, request.from_tag, &request.cseq.to_be_bytes(), request.branch];
+    let signature = mac(key, Purpose::ToTag, &parts).to_be_bytes();
+    let mut tag = *b"lb...........";
+    // 8 bytes are 11 characters without padding.
+    let _ = URL_SAFE_NO_PAD.encode_slice(signature, &mut tag[2..]);
+    tag
+}
+
+/// What the To tag of an own answer is made of; an ACK has it all (RFC 3261 17.1.1.3).
+struct OwnTag<'a> {
+    call_id: &'a [u8],
+    from_tag: &'a [u8],
+    cseq: u32,
+    branch: &'a [u8],
+}
+
+/// Whether this ACK is for an answer of ours.
+pub(super) fn is_own_ack(signer: &Signer, request: &Request<'_>) -> bool {
+    let Some(tag) = request.to_tag.filter(|tag| tag.len() == TAG_SIZE && tag.starts_with(b"lb"))
+    else {
+        return false;
+    };
+    let bytes = request.message.bytes;
+    let made_of = OwnTag {
+        call_id: request.call_id,
+        from_tag: request.from_tag,
+        cseq: request.cseq,
+        branch: request.via.branch.map_or(&b""[..], |branch| branch.of(bytes)),
+    };
+    signer.keys().any(|key| own_tag(key, &made_of) == tag)
+}
+
+/// Writes an answer to the request in `message` (RFC 3261 8.2.6.2), which may break rules: what can
+/// be read of it is enough, or `None`. `phrase` overrides the usual reason phrase.
+pub(super) fn write(
+    signer: &Signer,
+    message: &Message<'_>,
+    source: SocketAddr,
+    answer: Answer,
+    phrase: Option<&str>,
+    out: &mut [u8],
+) -> Option<(SocketAddr, usize)> {
+    let bytes = message.bytes;
+    let (via_row, via) = message.top_via().ok()?;
+    let [to_row, from_row, call_id_row, cseq_row] =
+        [Header::To, Header::From, Header::CallId, Header::CSeq]
+            .map(|header| message.rows(header).next());
+    let (to_row, from_row, call_id_row, cseq_row) = (to_row?, from_row?, call_id_row?, cseq_row?);
+    let stamps = Stamps::new(bytes, &via, source);
+
+    let mut text = Output::new(out);
+    text.push(b"SIP/2.0 ");
+    text.push(&digits(answer.status()));
+    text.push(b" ");
+    text.push(phrase.unwrap_or(answer.phrase()).as_bytes());
+    text.push(b"\r\n");
+    push_stamped(&mut text, bytes, &via_row, &stamps);
+    for row in message.rows(Header::Via).skip(1) {
+        text.push(row.line.of(bytes));
+    }
+    text.push(from_row.line.of(bytes));
+    push_to(&mut text, signer, message, &to_row, &via);
+    text.push(call_id_row.line.of(bytes));
+    text.push(cseq_row.line.of(bytes));
+    if answer == Answer::BadExtension {
+        // RFC 3261 16.3 item 5: every option is unsupported.
+        for row in message.rows(Header::ProxyRequire) {
+            text.push(b"Unsupported: ");
+            text.push(row.value.of(bytes));
+            text.push(b"\r\n");
+        }
+    }
+    text.push(b"Server: sipring\r\nContent-Length: 0\r\n\r\n");
+    Some((stamps.reply_address(&via), text.len()?))
+}
+
+fn digits(status: u16) -> [u8; 3] {
+    let digit = |value: u16| b'0' + (value % 10) as u8;
+    [digit(status / 100), digit(status / 10), digit(status)]
+}
+
+/// The topmost Via row with its stamps. This is not the hot path: the text takes a detour.
+fn push_stamped(text: &mut Output<'_>, bytes: &[u8], row: &Row, stamps: &Stamps) {
+    let mut parts: [Option<(Span, Vec<u8>)>; 2] = [None, None];
+    let mut count = 0;
+    stamps.each(|span, write| {
+        let mut value = Vec::new();
+        write(&mut value);
+        parts[count] = Some((span, value));
+        count += 1;
+    });
+    parts.sort_by_key(|part| part.as_ref().map_or(u32::MAX, |(span, _)| span.start));
+    let mut at = row.line.start;
+    for (span, value) in parts.iter().flatten() {
+        text.push(&bytes[at as usize..span.start as usize]);
+        text.push(value);
+        at = span.end;
+    }
+    text.push(&bytes[at as usize..row.line.end as usize]);
+}
+
+/// The To row, with a tag of ours if it has none.
+fn push_to(text: &mut Output<'_>, signer: &Signer, message: &Message<'_>, row: &Row, via: &Via) {
+    let bytes = message.bytes;
+    let tagged = NameAddr::parse(bytes, row.value).is_some_and(|to| to.tag(bytes).is_some());
+    if tagged {
+        text.push(row.line.of(bytes));
+        return;
+    }
+    let from = message.from().ok();
+    let made_of = OwnTag {
+        call_id: message.first(Header::CallId).map_or(b"", |value| value.of(bytes)),
+        from_tag: from.and_then(|from| from.tag(bytes)).map_or(b"", |tag| tag.of(bytes)),
+        cseq: message.cseq().map_or(0, |(number, _)| number),
+        branch: via.branch.map_or(b"", |branch| branch.of(bytes)),
+    };
+    text.push(&bytes[row.line.start as usize..row.value.end as usize]);
+    text.push(b";tag=");
+    text.push(&own_tag(signer.current(), &made_of));
+    text.push(b"\r\n");
+}

@@ -1,0 +1,238 @@
+//! A request from end to end: RFC 3261 16.3 to 16.6, step by step.
+
+use super::address::Addresses;
+use super::head::{Head, Hop};
+use super::pin::{Class, Outcome};
+use super::reason::{Absorb, Answer, Drop, Routed};
+use super::reply::{self, Stamps};
+use super::rewrite::{Edits, push_number};
+use super::spiral::Spiral;
+use super::target::{Chooser, Stop, Target};
+use super::validate::{Method, Request};
+use super::{Egress, Ingress, Now, Proxy, Verdict};
+use crate::limits::DATAGRAM_SIZE_MAX;
+use crate::pool::Pool;
+use crate::sip::{Fault, Message, Span, Start, Uri};
+
+impl Proxy {
+    /// Handles the request in `message`.
+    pub(super) fn request(
+        &mut self,
+        now: Now,
+        pool: &Pool,
+        ingress: &Ingress,
+        message: Message<'_>,
+        out: &mut [u8],
+    ) -> Verdict {
+        let request = match Request::new(message) {
+            Ok(request) => request,
+            Err(fault) => return self.refuse_broken(ingress, &message, fault, out),
+        };
+        if request.method == Method::Ack && reply::is_own_ack(&self.signer, &request) {
+            return Verdict::Absorb(Absorb::OwnAck);
+        }
+        if let Some(answer) = self.refusal(&request) {
+            return self.answer(ingress, &request, answer, out);
+        }
+        if self.routes.load(&request, &self.addresses).is_err() {
+            return self.refuse_broken(ingress, &message, Fault::Route, out);
+        }
+        if self.is_for_us(&request) {
+            return self.answer(ingress, &request, Answer::Options, out);
+        }
+        let spiral = Spiral::of(&request, &self.addresses, &self.signer, pool);
+        let mut chooser = Chooser {
+            now_s: now.seconds(),
+            pool,
+            ingress,
+            addresses: &self.addresses,
+            signer: &self.signer,
+            pins: &self.pins,
+            turn: &mut self.turn,
+            tally: &mut self.tally,
+            spiral: &spiral,
+        };
+        let (target, by) = match chooser.choose(&request, &self.routes) {
+            Ok(found) => found,
+            Err(Stop::Ask(call_id)) => return Verdict::Ask { call_id },
+            Err(Stop::Answer(answer)) => return self.answer(ingress, &request, answer, out),
+        };
+        let way = match spiral.passages {
+            0 => self.pin(now, pool, &request, target, by),
+            // The pin is the first passage's.
+            _ => (target, by),
+        };
+        self.forward(pool, ingress, &request, way, out)
+    }
+
+    /// RFC 3261 16.3 items 3 and 5, 21.5.7.
+    fn refusal(&self, request: &Request<'_>) -> Option<Answer> {
+        if request.message.bytes.len() > self.settings.max_message {
+            return Some(Answer::TooLarge);
+        }
+        if request.max_forwards.is_some_and(|(_, hops)| hops == 0) {
+            return Some(Answer::TooManyHops);
+        }
+        request.requires_of_proxies().then_some(Answer::BadExtension)
+    }
+
+    /// An OPTIONS for the balancer itself (RFC 3261 11): no user, our host, no Route beyond us.
+    fn is_for_us(&self, request: &Request<'_>) -> bool {
+        let bytes = request.message.bytes;
+        request.method == Method::Options
+            && self.routes.next(&request.message) == Ok(None)
+            && Uri::parse(bytes, self.routes.target()).is_some_and(|uri| {
+                uri.user.is_none()
+                    && self.addresses.is_us(uri.host.of(bytes), uri.port_or_default())
+            })
+    }
+
+    /// Keeps the Call-ID where it goes (RFC 3261 16.11: a pool that changes must not split a
+    /// transaction). If the table is full, a new call goes by the hash, which needs no memory.
+    fn pin(
+        &mut self,
+        now: Now,
+        pool: &Pool,
+        request: &Request<'_>,
+        target: Target,
+        by: Routed,
+    ) -> (Target, Routed) {
+        let backend = match target {
+            Target::Backend(slot) => pool.backend(slot).id,
+            Target::Peer { backend, .. } => backend,
+        };
+        let key = self.pins.key(request.call_id);
+        let class = match request.method {
+            Method::Bye => {
+                self.pins.end(key, now.seconds());
+                return (target, by);
+            }
+            Method::Ack | Method::Cancel => {
+                self.pins.touch(key, now.seconds());
+                return (target, by);
+            }
+            Method::Invite => Class::Invite,
+            _ => Class::Transaction,
+        };
+        let outcome = self.pins.insert_or_refresh(key, backend, class, now.seconds());
+        if outcome == Outcome::Full && by == Routed::Policy {
+            let call = pool.call_hash(request.call_id);
+            if let Some(slot) = pool.choose_by_hash(call, &[]) {
+                return (Target::Backend(slot), Routed::Unpinned);
+            }
+        }
+        (target, by)
+    }
+
+    /// RFC 3261 16.6: the copy is written with our fields on top and the rest as it came.
+    fn forward(
+        &mut self,
+        pool: &Pool,
+        ingress: &Ingress,
+        request: &Request<'_>,
+        (target, by): (Target, Routed),
+        out: &mut [u8],
+    ) -> Verdict {
+        let bytes = request.message.bytes;
+        let stamps = Stamps::new(bytes, &request.via, ingress.source);
+        let hop = Hop::new(&self.settings, pool, ingress, target);
+        let head = Head {
+            settings: &self.settings,
+            addresses: &self.addresses,
+            signer: &self.signer,
+            ingress,
+            request,
+            hop: &hop,
+        };
+        self.edits.clear();
+        self.edits.insert(request.message.head, |text| head.write(&stamps, text));
+        stamps.each(|span, write| self.edits.replace(span, write));
+        if let Some((span, hops)) = request.max_forwards {
+            // 0 was refused (16.3 item 3).
+            self.edits.replace(span, |text| push_number(text, hops.saturating_sub(1)));
+        }
+        strip_maddr(&self.addresses, request, &mut self.edits);
+        if self.routes.record(request, &mut self.edits).is_err() {
+            return self.refuse_broken(ingress, &request.message, Fault::Route, out);
+        }
+        let room = out.len().min(DATAGRAM_SIZE_MAX);
+        let Some(len) = self.edits.apply(bytes, 0..request.end, &mut out[..room]) else {
+            return self.answer(ingress, request, Answer::TooLarge, out);
+        };
+        self.tally.routed(by);
+        Verdict::Forward { egress: hop.egress, len, kind: hop.kind }
+    }
+
+    /// Our answer to a request that keeps the rules.
+    fn answer(
+        &self,
+        ingress: &Ingress,
+        request: &Request<'_>,
+        answer: Answer,
+        out: &mut [u8],
+    ) -> Verdict {
+        if request.method == Method::Ack {
+            return Verdict::Drop(Drop::AckNowhere);
+        }
+        self.reply(ingress, &request.message, answer, None, out)
+    }
+
+    /// Our answer to one that does not: 400, or 505 (RFC 3261 21.4.1, 21.5.6).
+    fn refuse_broken(
+        &self,
+        ingress: &Ingress,
+        message: &Message<'_>,
+        fault: Fault,
+        out: &mut [u8],
+    ) -> Verdict {
+        match message.start {
+            Start::Request { method, .. } if method.of(message.bytes) == b"ACK" => {
+                Verdict::Drop(Drop::BadAck)
+            }
+            _ if fault == Fault::Version => {
+                self.reply(ingress, message, Answer::BadVersion, None, out)
+            }
+            _ => self.reply(ingress, message, Answer::BadRequest, Some(fault.phrase()), out),
+        }
+    }
+
+    fn reply(
+        &self,
+        ingress: &Ingress,
+        message: &Message<'_>,
+        answer: Answer,
+        phrase: Option<&str>,
+        out: &mut [u8],
+    ) -> Verdict {
+        let room = out.len().min(DATAGRAM_SIZE_MAX);
+        let out = &mut out[..room];
+        match reply::write(&self.signer, message, ingress.source, answer, phrase, out) {
+            Some((to, len)) => {
+                // RFC 3581 4: from the address and port that the request came in on.
+                let egress = Egress { socket: ingress.socket, to, backend: None };
+                Verdict::Reply { egress, len, answer }
+            }
+            None => Verdict::Drop(Drop::Unanswerable),
+        }
+    }
+}
+
+/// RFC 3261 16.4: a Request-URI whose `maddr` is ours has served its purpose; it goes, with a port
+/// that is not the default.
+fn strip_maddr(addresses: &Addresses, request: &Request<'_>, edits: &mut Edits) {
+    let bytes = request.message.bytes;
+    if memchr::memmem::find(request.uri.of(bytes), b"maddr").is_none() {
+        return;
+    }
+    let Some(uri) = Uri::parse(bytes, request.uri) else { return };
+    let Some(maddr) = uri.param(bytes, b"maddr") else { return };
+    let Some(host) = maddr.value.filter(|host| addresses.is_our_host(host.of(bytes))) else {
+        return;
+    };
+    debug_assert!(!host.is_empty());
+    if let Some(port) = uri.port_text.filter(|_| uri.port != Some(5060)) {
+        edits.remove(port);
+    }
+    // With its semicolon.
+    edits.remove(Span { start: maddr.whole.start - 1, end: maddr.whole.end });
+}

@@ -1,0 +1,115 @@
+//! A response from end to end: RFC 3261 16.7 and 16.11 for a stateless proxy, 18.1.2, 18.2.2.
+
+use super::branch::{Branch, Transaction};
+use super::pin::Class;
+use super::reason::Drop;
+use super::validate::Method;
+use super::{Egress, Forwarded, Now, Proxy, Verdict};
+use crate::limits::DATAGRAM_SIZE_MAX;
+use crate::pool::BackendId;
+use crate::sip::{Header, Message, Row, Span, Start, Via};
+
+/// The two Vias that a response is forwarded by.
+struct Vias {
+    /// The row of ours.
+    row: Row,
+    ours: Via,
+    /// The row of the next one, which may be the same.
+    next_row: Row,
+    next: Via,
+}
+
+impl Proxy {
+    /// Handles the response in `message`.
+    pub(super) fn response(&mut self, now: Now, message: Message<'_>, out: &mut [u8]) -> Verdict {
+        match self.forward_response(now, message, out) {
+            Ok(verdict) => verdict,
+            Err(reason) => Verdict::Drop(reason),
+        }
+    }
+
+    fn forward_response(
+        &mut self,
+        now: Now,
+        message: Message<'_>,
+        out: &mut [u8],
+    ) -> Result<Verdict, Drop> {
+        let bytes = message.bytes;
+        let Start::Response { status, fault: None } = message.start else {
+            return Err(Drop::BadResponse);
+        };
+        let end = message.end().map_err(|_| Drop::BadResponse)?;
+        let call_id = message.call_id().map_err(|_| Drop::BadResponse)?.of(bytes);
+        let (cseq, method) = message.cseq().map_err(|_| Drop::BadResponse)?;
+        let vias = self.vias(&message)?;
+        let to = vias.next.reply_address(bytes).ok_or(Drop::NextViaUnusable)?;
+        let transaction = Transaction::new(bytes, call_id, cseq, &vias.next, to);
+        let branch = vias
+            .ours
+            .branch
+            .and_then(|text| Branch::read(text.of(bytes), &self.signer, &transaction))
+            .ok_or(Drop::BranchForged)?;
+        let socket = self.addresses.socket_for(branch.ingress, to).ok_or(Drop::NoEgress)?;
+
+        self.edits.clear();
+        self.edits.remove(our_part(&vias));
+        let room = out.len().min(DATAGRAM_SIZE_MAX);
+        let len = self.edits.apply(bytes, 0..end, &mut out[..room]).ok_or(Drop::TooLarge)?;
+        self.pin_by_response(now, call_id, Method::of(method.of(bytes)), status, branch.backend);
+        let egress = Egress { socket, to, backend: None };
+        Ok(Verdict::Forward { egress, len, kind: Forwarded::Response(status) })
+    }
+
+    /// RFC 3261 18.1.2: a response whose topmost Via is not ours is discarded.
+    fn vias(&self, message: &Message<'_>) -> Result<Vias, Drop> {
+        let bytes = message.bytes;
+        let mut values = message.values(Header::Via);
+        let (row, value) = values.next().ok_or(Drop::BadResponse)?;
+        let ours = Via::parse(bytes, value).ok_or(Drop::BadResponse)?;
+        if !self.addresses.is_us(ours.host.of(bytes), ours.port.unwrap_or(5060)) {
+            return Err(Drop::ViaNotOurs);
+        }
+        let (next_row, value) = values.next().ok_or(Drop::NoNextVia)?;
+        let next = Via::parse(bytes, value).ok_or(Drop::NextViaUnusable)?;
+        Ok(Vias { row, ours, next_row, next })
+    }
+
+    /// What the response tells of the dialog. 2xx to an INVITE confirms it, to another request inside
+    /// it shows that it lives; a failing final ends the attempt; 481 says that the dialog is no more
+    /// (12.2.1.2).
+    fn pin_by_response(
+        &mut self,
+        now: Now,
+        call_id: &[u8],
+        method: Method,
+        status: u16,
+        backend: BackendId,
+    ) {
+        let key = self.pins.key(call_id);
+        let now_s = now.seconds();
+        match (method, status) {
+            (Method::Invite, 200..=299) => {
+                // Without a pin it is a dialog from before a restart: counted again from here on.
+                if !self.pins.confirm(key, now_s) {
+                    self.pins.insert_or_refresh(key, backend, Class::Dialog, now_s);
+                }
+            }
+            (Method::Register | Method::Subscribe | Method::Refer | Method::Publish, 200..=299) => {
+                self.pins.insert_or_refresh(key, backend, Class::Registration, now_s);
+            }
+            (Method::Invite, 481) => drop(self.pins.end(key, now_s)),
+            (Method::Invite, 300..) => drop(self.pins.fail(key, now_s)),
+            (Method::Other, 200..=299) => drop(self.pins.revive(key, now_s)),
+            _ => drop(self.pins.touch(key, now_s)),
+        }
+    }
+}
+
+/// RFC 3261 16.7 item 3: exactly our value goes; its row with it, if nothing else stands there.
+fn our_part(vias: &Vias) -> Span {
+    if vias.row.line == vias.next_row.line {
+        Span { start: vias.row.value.start, end: vias.next.value.start }
+    } else {
+        vias.row.line
+    }
+}

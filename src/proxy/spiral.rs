@@ -1,0 +1,67 @@
+//! A request that comes back: which of its Vias are ours, and which backends it has met already.
+
+use super::address::Addresses;
+use super::branch::{Branch, Transaction};
+use super::sign::Signer;
+use super::validate::Request;
+use crate::limits::PASSAGES_MAX;
+use crate::pool::{BackendSlot, Pool};
+use crate::sip::{Header, Via};
+
+/// Earlier passages of a request through this balancer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spiral {
+    /// How many good Vias of ours the request bears, counted up to the bound.
+    pub(super) passages: usize,
+    met: [BackendSlot; PASSAGES_MAX],
+    met_count: usize,
+}
+
+impl Spiral {
+    /// Reads the Vias of a request. Most have one, and it is not ours: then there is nothing to read.
+    pub(super) fn of(
+        request: &Request<'_>,
+        addresses: &Addresses,
+        signer: &Signer,
+        pool: &Pool,
+    ) -> Self {
+        let mut spiral = Self { passages: 0, met: [BackendSlot(0); PASSAGES_MAX], met_count: 0 };
+        let bytes = request.message.bytes;
+        let mut vias = request.message.values(Header::Via).map(|(_, value)| value);
+        let mut upper = vias.next().map(|_| request.via);
+        for lower in vias {
+            let lower = Via::parse(bytes, lower);
+            if let (Some(ours), Some(next)) = (upper, lower)
+                && addresses.is_us(ours.host.of(bytes), ours.port.unwrap_or(5060))
+                && let Some(text) = ours.branch
+                && let Some(reply_to) = next.reply_address(bytes)
+            {
+                let (call_id, cseq) = (request.call_id, request.cseq);
+                let transaction = Transaction::new(bytes, call_id, cseq, &next, reply_to);
+                if let Some(branch) = Branch::read(text.of(bytes), signer, &transaction) {
+                    spiral.pass(pool, branch);
+                }
+            }
+            upper = lower;
+            if spiral.passages == PASSAGES_MAX {
+                break;
+            }
+        }
+        spiral
+    }
+
+    fn pass(&mut self, pool: &Pool, branch: Branch) {
+        self.passages += 1;
+        if let Some(slot) = pool.by_id(branch.backend)
+            && !self.backends().contains(&slot)
+        {
+            self.met[self.met_count] = slot;
+            self.met_count += 1;
+        }
+    }
+
+    /// The backends that it has met.
+    pub(super) fn backends(&self) -> &[BackendSlot] {
+        &self.met[..self.met_count]
+    }
+}

@@ -1,0 +1,237 @@
+//! Where a request goes: DESIGN's order, first that applies. A token, the named backend, the
+//! replaced dialog, the pin, the policy; and before them what only a backend may ask for.
+
+use super::address::Addresses;
+use super::pin::{Class, PinTable};
+use super::reason::{Answer, Routed, TokenResult};
+use super::route::Routes;
+use super::sign::Signer;
+use super::spiral::Spiral;
+use super::tally::Tally;
+use super::token::{BadToken, Kind, Pair, Party, Token, from_tag_hash};
+use super::validate::{Method, Request};
+use super::{Ingress, Replaced, SocketIndex};
+use crate::limits::PASSAGES_MAX;
+use crate::pool::{BackendId, BackendSlot, Pool, State, Turn};
+use crate::sip::{Span, Uri};
+use std::net::SocketAddr;
+
+/// Where a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// To a backend of the pool.
+    Backend(BackendSlot),
+    /// From the backends' side to a peer: a client's flow, or where a backend points.
+    Peer {
+        socket: SocketIndex,
+        to: SocketAddr,
+        /// The backend whose dialog it is.
+        backend: BackendId,
+    },
+}
+
+/// Why a request goes nowhere now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// It is answered.
+    Answer(Answer),
+    /// Another shard must be asked for the pin of this Call-ID first.
+    Ask(Span),
+}
+
+/// All that the choice looks at.
+pub(super) struct Chooser<'a> {
+    pub(super) now_s: u32,
+    pub(super) pool: &'a Pool,
+    pub(super) ingress: &'a Ingress,
+    pub(super) addresses: &'a Addresses,
+    pub(super) signer: &'a Signer,
+    pub(super) pins: &'a PinTable,
+    pub(super) turn: &'a mut Turn,
+    pub(super) tally: &'a mut Tally,
+    pub(super) spiral: &'a Spiral,
+}
+
+impl Chooser<'_> {
+    /// The way of this request.
+    pub(super) fn choose(
+        &mut self,
+        request: &Request<'_>,
+        routes: &Routes,
+    ) -> Result<(Target, Routed), Stop> {
+        let source = self.pool.by_source(self.ingress.source);
+        if let Some(text) = routes.token()
+            && let Some(found) = self.by_token(request, text, source)?
+        {
+            return Ok(found);
+        }
+        let next = routes.next(&request.message).ok().flatten().unwrap_or(routes.target());
+        let uri = Uri::parse(request.message.bytes, next);
+        if let Some(source) = source
+            && let Some(found) = self.by_backend(request, uri, source)?
+        {
+            return Ok(found);
+        }
+        if self.spiral.passages >= PASSAGES_MAX {
+            return Err(Stop::Answer(Answer::Loop));
+        }
+        self.in_pool(request, uri)
+    }
+
+    /// A good token says it all; a bad one is counted and says nothing, but a forged flow is refused
+    /// (RFC 5626 5.3.1).
+    fn by_token(
+        &mut self,
+        request: &Request<'_>,
+        text: Span,
+        source: Option<BackendSlot>,
+    ) -> Result<Option<(Target, Routed)>, Stop> {
+        let text = text.of(request.message.bytes);
+        let (token, key_number) = match Token::read(text, self.signer, request.call_id) {
+            Ok(found) => found,
+            Err(BadToken::Forged(kind)) => {
+                self.tally.token(TokenResult::Forged);
+                return match kind {
+                    Kind::Path => Err(Stop::Answer(Answer::FlowForged)),
+                    Kind::Dialog => Ok(None),
+                };
+            }
+            Err(BadToken::Unreadable) => {
+                self.tally.token(TokenResult::Unreadable);
+                return Ok(None);
+            }
+        };
+        self.tally.token(TokenResult::Good);
+        if token.kind == Kind::Dialog && self.goes_to_backend(request, &token, key_number) {
+            // A backend that has left the pool: the dialog goes on by pin or hash.
+            let slot = self.pool.by_id(token.backend);
+            return Ok(slot.map(|slot| (Target::Backend(slot), Routed::Token)));
+        }
+        let flow = token.flow;
+        let Some(socket) = self.addresses.socket_for(flow.socket, flow.peer) else {
+            return Err(Stop::Answer(Answer::FlowGone));
+        };
+        let backend = match token.kind {
+            Kind::Dialog => token.backend,
+            // The call comes from the backend that sends it now, not from the one that registered.
+            Kind::Path => source.map_or(token.backend, |slot| self.pool.backend(slot).id),
+        };
+        let target = Target::Peer { socket, to: flow.peer, backend };
+        Ok(Some((target, Routed::Flow)))
+    }
+
+    /// Direction is in the message: a double Record-Route tells the side it came in on; else the
+    /// party with the token's From tag sends away from its own side, and the other one towards it.
+    fn goes_to_backend(&self, request: &Request<'_>, token: &Token, key_number: u8) -> bool {
+        match token.pair {
+            Pair::ClientFacing => true,
+            Pair::BackendFacing => false,
+            Pair::Single => {
+                let hash = from_tag_hash(self.signer, key_number, request.from_tag);
+                (hash == token.from_tag) == (token.from == Party::Client)
+            }
+        }
+    }
+
+    /// A backend may send a request anywhere: to a peer by address, to another backend, or back to
+    /// the pool. `Ok(None)`: into the pool.
+    fn by_backend(
+        &mut self,
+        request: &Request<'_>,
+        uri: Option<Uri>,
+        source: BackendSlot,
+    ) -> Result<Option<(Target, Routed)>, Stop> {
+        let bytes = request.message.bytes;
+        let ours =
+            uri.is_some_and(|uri| self.addresses.is_us(uri.host.of(bytes), uri.port_or_default()));
+        if ours {
+            return Ok(None);
+        }
+        let usable = |to: &SocketAddr| {
+            !to.ip().is_unspecified() && !to.ip().is_multicast() && to.port() != 0
+        };
+        let Some(to) = uri.and_then(|uri| uri.address(bytes)).filter(usable) else {
+            let spirals = self.spiral.passages > 0;
+            return if spirals { Ok(None) } else { Err(Stop::Answer(Answer::Unresolvable)) };
+        };
+        if let Some(slot) = self.pool.by_address(to) {
+            return Ok(Some((Target::Backend(slot), Routed::Backend)));
+        }
+        let Some(socket) = self.addresses.listener_towards(to) else {
+            return Err(Stop::Answer(Answer::Unresolvable));
+        };
+        let backend = self.pool.backend(source).id;
+        Ok(Some((Target::Peer { socket, to, backend }, Routed::Backend)))
+    }
+
+    /// Into the pool: nobody but a token or a backend may aim anywhere else (RFC 3261 16.4).
+    fn in_pool(
+        &mut self,
+        request: &Request<'_>,
+        uri: Option<Uri>,
+    ) -> Result<(Target, Routed), Stop> {
+        let bytes = request.message.bytes;
+        let call = self.pool.call_hash(request.call_id);
+        let found = |slot, by| Ok((Target::Backend(slot), by));
+        let nobody = Err(Stop::Answer(Answer::NoBackend));
+        if self.spiral.passages > 0 {
+            return match self.pool.choose_by_hash(call, self.spiral.backends()) {
+                Some(slot) => found(slot, Routed::Spiral),
+                None => Err(Stop::Answer(Answer::Loop)),
+            };
+        }
+        if request.to_tag.is_some() {
+            let address = uri.and_then(|uri| uri.address(bytes));
+            if let Some(slot) = address.and_then(|address| self.pool.by_address(address)) {
+                return found(slot, Routed::Named);
+            }
+        } else if request.method == Method::Invite
+            && let Some(other) = request.named_dialog()
+        {
+            return self.by_replaced(request, other);
+        }
+        if let Some(slot) = self.pinned(request) {
+            return found(slot, Routed::Pin);
+        }
+        if request.to_tag.is_some() || matches!(request.method, Method::Ack | Method::Cancel) {
+            // Not new, but nothing is left of its past: the hash finds most of them again.
+            return match self.pool.choose_by_hash(call, &[]) {
+                Some(slot) => found(slot, Routed::Hash),
+                None => nobody,
+            };
+        }
+        match self.pool.choose(call, &[], self.turn) {
+            Some(slot) => found(slot, Routed::Policy),
+            None => nobody,
+        }
+    }
+
+    /// RFC 3891, RFC 3911, RFC 4538: to the backend that holds the dialog named in the request; if
+    /// its pin is gone, to where the hash of its Call-ID leads.
+    fn by_replaced(
+        &mut self,
+        request: &Request<'_>,
+        other: Span,
+    ) -> Result<(Target, Routed), Stop> {
+        let Replaced::Answered(pin) = self.ingress.replaced else {
+            return Err(Stop::Ask(other));
+        };
+        let slot = pin.and_then(|id| self.pool.by_id(id)).or_else(|| {
+            let call = self.pool.call_hash(other.of(request.message.bytes));
+            self.pool.choose_by_hash(call, &[])
+        });
+        match slot {
+            Some(slot) => Ok((Target::Backend(slot), Routed::Replaced)),
+            None => Err(Stop::Answer(Answer::NoBackend)),
+        }
+    }
+
+    /// The backend of the Call-ID's pin. A registration outlives its backend's health: it moves. A
+    /// transaction and a dialog do not (RFC 3261 16.11).
+    fn pinned(&self, request: &Request<'_>) -> Option<BackendSlot> {
+        let pin = self.pins.find(self.pins.key(request.call_id), self.now_s)?;
+        let slot = self.pool.by_id(pin.backend)?;
+        let down = self.pool.backend(slot).spec.state == State::Down;
+        (!(down && pin.class == Class::Registration)).then_some(slot)
+    }
+}

@@ -1,0 +1,241 @@
+//! The signed token in our Record-Route and Path: where this dialog, or this phone, is to be found.
+//!
+//! Bytes before base64url: head (version 2 bits, key 2, pair 2, side 1, kind 1), backend identity 4,
+//! From-tag hash 4, flow socket 2, flow address 4 + 2 or 16 + 2, MAC 8. 34 or 50 characters.
+//!
+//! A dialog token's MAC covers the Call-ID. A Path token's cannot: the calls to the phone have other
+//! Call-IDs; it covers the flow, and a stolen one leads to the phone it was made for and nowhere else.
+
+use super::address::SocketId;
+use super::sign::{Purpose, Signer, mac};
+use crate::pool::BackendId;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use std::net::{IpAddr, SocketAddr};
+
+const VERSION: u8 = 1;
+const MAC_SIZE: usize = 8;
+const FIXED_SIZE: usize = 1 + 4 + 4 + 2;
+const SIZE_MAX: usize = FIXED_SIZE + 18 + MAC_SIZE;
+
+/// The longest token text, characters.
+pub(super) const TEXT_MAX: usize = 50;
+
+/// How a client is reached: from which of our sockets, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Flow {
+    pub(super) socket: SocketId,
+    pub(super) peer: SocketAddr,
+}
+
+/// Which header field the token stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Dialog,
+    Path,
+}
+
+/// Which one of a double Record-Route (RFC 5658) it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pair {
+    Single,
+    /// What the client's side sees.
+    ClientFacing,
+    /// What the backends' side sees.
+    BackendFacing,
+}
+
+/// The side that the party with the token's From tag is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Party {
+    /// Behind the flow.
+    Client,
+    /// Behind the backend.
+    Backend,
+}
+
+/// What a token says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Token {
+    pub(super) kind: Kind,
+    pub(super) pair: Pair,
+    pub(super) from: Party,
+    pub(super) backend: BackendId,
+    /// Hash of the From tag of the request that it was put into.
+    pub(super) from_tag: u32,
+    pub(super) flow: Flow,
+}
+
+/// Why a token is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BadToken {
+    /// Not one of ours at all, or of another version.
+    Unreadable,
+    /// Readable, but its signature is not of a key alive here. It claims to be of this kind.
+    Forged(Kind),
+}
+
+/// The hash of a From tag, keyed so that nobody can look for tags that collide.
+pub(super) fn from_tag_hash(signer: &Signer, number: u8, tag: &[u8]) -> u32 {
+    signer.key(number).map_or(0, |key| mac(key, Purpose::FromTag, &[tag]) as u32)
+}
+
+impl Token {
+    /// Appends the token's text, signed with the current key.
+    pub(super) fn write(&self, signer: &Signer, call_id: &[u8], out: &mut Vec<u8>) {
+        let key = signer.current();
+        let mut bytes = [0; SIZE_MAX];
+        bytes[0] = VERSION << 6
+            | (key.number & 3) << 4
+            | (self.pair as u8) << 2
+            | (self.from as u8) << 1
+            | self.kind as u8;
+        bytes[1..5].copy_from_slice(&self.backend.0.to_be_bytes());
+        bytes[5..9].copy_from_slice(&self.from_tag.to_be_bytes());
+        bytes[9..11].copy_from_slice(&self.flow.socket.0.to_be_bytes());
+        let mut len = FIXED_SIZE;
+        let mut push = |part: &[u8]| {
+            bytes[len..len + part.len()].copy_from_slice(part);
+            len += part.len();
+        };
+        match self.flow.peer.ip() {
+            IpAddr::V4(ip) => push(&ip.octets()),
+            IpAddr::V6(ip) => push(&ip.octets()),
+        }
+        push(&self.flow.peer.port().to_be_bytes());
+        let signature = signature(key, self.kind, &bytes[..len], call_id);
+        bytes[len..len + MAC_SIZE].copy_from_slice(&signature.to_be_bytes());
+        let mut text = [0; TEXT_MAX];
+        let written = URL_SAFE_NO_PAD.encode_slice(&bytes[..len + MAC_SIZE], &mut text);
+        out.extend_from_slice(&text[..written.unwrap_or(0)]);
+    }
+
+    /// Reads a token and believes it only with a good signature. Also gives the number of its key.
+    pub(super) fn read(
+        text: &[u8],
+        signer: &Signer,
+        call_id: &[u8],
+    ) -> Result<(Self, u8), BadToken> {
+        let mut bytes = [0; SIZE_MAX + 1];
+        let len = match text.len() {
+            34 | TEXT_MAX => URL_SAFE_NO_PAD.decode_slice(text, &mut bytes),
+            _ => return Err(BadToken::Unreadable),
+        };
+        let len = len.map_err(|_| BadToken::Unreadable)?;
+        let (body, signed) = bytes[..len].split_at(len - MAC_SIZE);
+        let head = body[0];
+        if head >> 6 != VERSION {
+            return Err(BadToken::Unreadable);
+        }
+        let kind = if head & 1 == 0 { Kind::Dialog } else { Kind::Path };
+        let pair = match head >> 2 & 3 {
+            0 => Pair::Single,
+            1 => Pair::ClientFacing,
+            2 => Pair::BackendFacing,
+            _ => return Err(BadToken::Unreadable),
+        };
+        let number = head >> 4 & 3;
+        let key = signer.key(number).ok_or(BadToken::Forged(kind))?;
+        if signature(key, kind, body, call_id).to_be_bytes() != signed {
+            return Err(BadToken::Forged(kind));
+        }
+        let from = if head >> 1 & 1 == 0 { Party::Client } else { Party::Backend };
+        let word =
+            |at: usize| u32::from_be_bytes([body[at], body[at + 1], body[at + 2], body[at + 3]]);
+        let short = |at: usize| u16::from_be_bytes([body[at], body[at + 1]]);
+        let ip_end = body.len() - 2;
+        let ip = match <[u8; 4]>::try_from(&body[FIXED_SIZE..ip_end]) {
+            Ok(octets) => IpAddr::from(octets),
+            Err(_) => {
+                let octets: Result<[u8; 16], _> = body[FIXED_SIZE..ip_end].try_into();
+                IpAddr::from(octets.map_err(|_| BadToken::Unreadable)?)
+            }
+        };
+        let flow = Flow { socket: SocketId(short(9)), peer: SocketAddr::new(ip, short(ip_end)) };
+        let backend = BackendId(word(1));
+        Ok((Self { kind, pair, from, backend, from_tag: word(5), flow }, number))
+    }
+}
+
+fn signature(key: &super::Key, kind: Kind, body: &[u8], call_id: &[u8]) -> u64 {
+    match kind {
+        Kind::Dialog => mac(key, Purpose::Dialog, &[body, call_id]),
+        Kind::Path => mac(key, Purpose::Path, &[body]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::{Key, Keys};
+
+    fn signer(current: u8, previous: Option<u8>) -> Signer {
+        let key = |number: u8| Key { number, bytes: [number; 16] };
+        Signer::new(Keys { current: key(current), previous: previous.map(key) })
+    }
+
+    fn token(kind: Kind, peer: &str) -> Token {
+        Token {
+            kind,
+            pair: Pair::BackendFacing,
+            from: Party::Backend,
+            backend: BackendId(0xdead_beef),
+            from_tag: 77,
+            flow: Flow { socket: SocketId(0xfffe), peer: peer.parse().unwrap() },
+        }
+    }
+
+    fn text(token: &Token, signer: &Signer, call_id: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        token.write(signer, call_id, &mut out);
+        out
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let signer = signer(1, None);
+        for (peer, length) in [("10.0.0.1:5060", 34), ("[2001:db8::1]:65535", 50)] {
+            for kind in [Kind::Dialog, Kind::Path] {
+                let token = token(kind, peer);
+                let text = text(&token, &signer, b"call");
+                assert_eq!(text.len(), length);
+                assert_eq!(Token::read(&text, &signer, b"call"), Ok((token, 1)));
+            }
+        }
+    }
+
+    #[test]
+    fn every_changed_character_is_noticed() {
+        let signer = signer(0, None);
+        let text = text(&token(Kind::Dialog, "10.0.0.1:5060"), &signer, b"call");
+        for at in 0..text.len() {
+            for other in *b"Az09-_" {
+                let mut changed = text.clone();
+                changed[at] = other;
+                assert!(
+                    changed == text || Token::read(&changed, &signer, b"call").is_err(),
+                    "{at}"
+                );
+            }
+        }
+        for len in 0..text.len() {
+            assert_eq!(Token::read(&text[..len], &signer, b"call"), Err(BadToken::Unreadable));
+        }
+    }
+
+    #[test]
+    fn a_dialog_token_is_of_one_call_and_a_path_token_of_one_phone() {
+        let signer = signer(0, None);
+        let dialog = text(&token(Kind::Dialog, "10.0.0.1:5060"), &signer, b"one");
+        assert_eq!(Token::read(&dialog, &signer, b"two"), Err(BadToken::Forged(Kind::Dialog)));
+        let path = text(&token(Kind::Path, "10.0.0.1:5060"), &signer, b"one");
+        assert!(Token::read(&path, &signer, b"two").is_ok());
+    }
+
+    #[test]
+    fn the_previous_key_still_reads_and_a_third_does_not() {
+        let old = text(&token(Kind::Path, "[::1]:5060"), &signer(1, None), b"call");
+        assert!(Token::read(&old, &signer(2, Some(1)), b"call").is_ok());
+        assert_eq!(Token::read(&old, &signer(2, None), b"call"), Err(BadToken::Forged(Kind::Path)));
+    }
+}

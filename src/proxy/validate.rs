@@ -1,0 +1,133 @@
+//! RFC 3261 16.3: is this request fit to be forwarded, and what of it do the later steps need?
+
+use crate::sip::{Fault, Header, Message, Row, Span, Start, Via, number};
+
+/// The methods that forwarding tells apart; all others are alike (RFC 3261 16.3 item 1: an unknown
+/// method is no error).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    Ack,
+    Bye,
+    Cancel,
+    Invite,
+    Message,
+    Options,
+    Publish,
+    Refer,
+    Register,
+    Subscribe,
+    Other,
+}
+
+impl Method {
+    pub(super) fn of(name: &[u8]) -> Self {
+        match name {
+            b"ACK" => Method::Ack,
+            b"BYE" => Method::Bye,
+            b"CANCEL" => Method::Cancel,
+            b"INVITE" => Method::Invite,
+            b"MESSAGE" => Method::Message,
+            b"OPTIONS" => Method::Options,
+            b"PUBLISH" => Method::Publish,
+            b"REFER" => Method::Refer,
+            b"REGISTER" => Method::Register,
+            b"SUBSCRIBE" => Method::Subscribe,
+            _ => Method::Other,
+        }
+    }
+
+    /// Whether the requests of a dialog that this method may begin should come back through us.
+    /// Unknown methods may begin one (RFC 3261 16.6 item 4).
+    pub(super) fn may_begin_dialog(self) -> bool {
+        matches!(self, Method::Invite | Method::Subscribe | Method::Refer | Method::Other)
+    }
+}
+
+/// A request that keeps the rules of 16.3, with what forwarding needs of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request<'a> {
+    pub(super) message: Message<'a>,
+    pub(super) method: Method,
+    pub(super) uri: Span,
+    pub(super) via: Via,
+    pub(super) call_id: &'a [u8],
+    pub(super) cseq: u32,
+    /// Empty where there is none (RFC 2543).
+    pub(super) from_tag: &'a [u8],
+    pub(super) to_tag: Option<&'a [u8]>,
+    /// Where Max-Forwards stands and its number.
+    pub(super) max_forwards: Option<(Span, u32)>,
+    /// Where the message ends; a datagram's excess is beyond it.
+    pub(super) end: usize,
+}
+
+impl<'a> Request<'a> {
+    /// Checks the request in `message`.
+    pub(super) fn new(message: Message<'a>) -> Result<Self, Fault> {
+        let Start::Request { method, uri, fault } = message.start else {
+            return Err(Fault::RequestLine);
+        };
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
+        let bytes = message.bytes;
+        let (_, via) = message.top_via()?;
+        let call_id = message.call_id()?.of(bytes);
+        let (cseq, cseq_method) = message.cseq()?;
+        if cseq_method.of(bytes) != method.of(bytes) {
+            return Err(Fault::CSeqMethod);
+        }
+        let from_tag = message.from()?.tag(bytes).map_or(&b""[..], |tag| tag.of(bytes));
+        let to_tag = message.to()?.tag(bytes).map(|tag| tag.of(bytes));
+        Ok(Self {
+            message,
+            method: Method::of(method.of(bytes)),
+            uri,
+            via,
+            call_id,
+            cseq,
+            from_tag,
+            to_tag,
+            max_forwards: max_forwards(&message)?,
+            end: message.end()?,
+        })
+    }
+
+    /// RFC 3261 16.3 item 5: we support no option that a Proxy-Require could ask for. ACK and
+    /// CANCEL cannot be refused for it (8.2.2.3).
+    pub(super) fn requires_of_proxies(&self) -> bool {
+        !matches!(self.method, Method::Ack | Method::Cancel)
+            && self.message.rows(Header::ProxyRequire).any(|row| !row.value.is_empty())
+    }
+
+    /// Whether the request carries one of these fields that name another dialog: the Call-ID in
+    /// it (RFC 3891, RFC 3911, RFC 4538: first in the value, before any parameter).
+    pub(super) fn named_dialog(&self) -> Option<Span> {
+        let value = [Header::Replaces, Header::Join, Header::TargetDialog]
+            .into_iter()
+            .find_map(|header| self.message.only(header))?;
+        let text = value.of(self.message.bytes);
+        let end = text.iter().position(|byte| matches!(byte, b';' | b' ' | b'\t' | b'\r' | b'\n'));
+        let start = value.start as usize;
+        let call_id = Span::new(start, start + end.unwrap_or(text.len()));
+        (!call_id.is_empty()).then_some(call_id)
+    }
+
+    /// `Supported: path` (RFC 3327 5.1).
+    pub(super) fn supports_path(&self) -> bool {
+        let bytes = self.message.bytes;
+        self.message
+            .values(Header::Supported)
+            .any(|(_, value): (Row, Span)| value.of(bytes) == b"path")
+    }
+}
+
+/// RFC 3261 20.22: 0 to 255.
+fn max_forwards(message: &Message<'_>) -> Result<Option<(Span, u32)>, Fault> {
+    if message.count(Header::MaxForwards) == 0 {
+        return Ok(None);
+    }
+    let value = message.only(Header::MaxForwards).ok_or(Fault::MaxForwards)?;
+    let hops = number(value.of(message.bytes), 255).ok_or(Fault::MaxForwards)?;
+    Ok(Some((value, hops)))
+}

@@ -1,0 +1,8 @@
+//! Whole datagrams through the core's public API, one file a behaviour.
+
+mod answers;
+mod choosing;
+mod path;
+mod record_route;
+mod via;
+mod world;
