@@ -74,15 +74,14 @@ pub(super) enum HashName {
 
 /// Reads the file's text, which is already in the report at `file`. `None` after a problem.
 pub(super) fn read(text: &str, file: Place, report: &mut Report) -> Option<Raw> {
-    let document = match DeTable::parse(text) {
-        Ok(document) => document,
-        Err(error) => {
-            // The first one only: those behind it are mostly its consequences.
-            let place = error.span().map_or(file.part(0..0), |range| file.part(range));
-            report.add(Problem::error("this is not TOML").at(place, error.message()));
-            return None;
-        }
-    };
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let start = |error: &&toml::de::Error| error.span().map_or(0, |range| range.start);
+    if let Some(error) = errors.iter().min_by_key(start) {
+        // The first one only: those behind it are mostly its consequences.
+        let place = error.span().map_or(file.part(0..0), |range| file.part(range));
+        report.add(Problem::error("this is not TOML").at(place, error.message()));
+        return None;
+    }
     let notes = Notes::new(text, file);
     let raw = top_level(Table::root(&notes, &document));
     notes.finish(report).then_some(raw)

@@ -301,7 +301,7 @@ impl<'a> Table<'a> {
             Ok(number) if allowed.contains(&number) => Some(At { value: number, place }),
             _ => {
                 let found = self.notes.text.get(value.span()).unwrap_or_default();
-                let label = format!("{} to {}", allowed.start(), allowed.end());
+                let label = format!("expected {} to {}", allowed.start(), allowed.end());
                 let title = format!("`{key}` is out of range: {}", quoted(found));
                 self.notes.add(Problem::error(title).at(place, label));
                 None

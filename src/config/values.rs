@@ -83,7 +83,11 @@ pub(super) fn duration_s(text: &str, allowed: RangeInclusive<u32>) -> Result<u32
         _ => Err(Fault::new(
             0..text.len(),
             format!("{} is out of range", quoted(text)),
-            format!("{} to {}", show_duration(*allowed.start()), show_duration(*allowed.end())),
+            format!(
+                "expected {} to {}",
+                show_duration(*allowed.start()),
+                show_duration(*allowed.end())
+            ),
         )),
     }
 }
@@ -113,16 +117,16 @@ pub(super) fn size(text: &str) -> Result<u64, Fault> {
 
 /// A whole number as a flag has it.
 pub(super) fn number(what: &str, text: &str, allowed: RangeInclusive<u64>) -> Result<u64, Fault> {
-    let range = format!("{} to {}", allowed.start(), allowed.end());
+    let expected = format!("expected {} to {}", allowed.start(), allowed.end());
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         let title = format!("{what} {} is not a number", quoted(text));
-        return Err(Fault::new(0..text.len(), title, format!("expected {range}")));
+        return Err(Fault::new(0..text.len(), title, expected));
     }
     match text.parse() {
         Ok(number) if allowed.contains(&number) => Ok(number),
         _ => {
             let title = format!("{what} {} is out of range", quoted(text));
-            Err(Fault::new(0..text.len(), title, range))
+            Err(Fault::new(0..text.len(), title, expected))
         }
     }
 }
@@ -211,7 +215,7 @@ mod tests {
         assert_eq!(duration_s("12h", 32..=50_000), Ok(43_200));
         assert_eq!(duration_s("1h30m5s", 32..=50_000), Ok(5_405));
         assert_eq!(duration_s("32s", 32..=50_000), Ok(32));
-        assert_eq!(duration_s("31s", 32..=50_000).unwrap_err().label, "32s to 50000s");
+        assert_eq!(duration_s("31s", 32..=50_000).unwrap_err().label, "expected 32s to 50000s");
         assert!(duration_s("50001s", 32..=50_000).is_err());
     }
 
