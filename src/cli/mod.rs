@@ -1,7 +1,7 @@
 //! The command line: one file a subcommand.
 //!
-//! A new subcommand is a file with `fn name(arguments) -> Exit`, a variant of [`Command`], and an
-//! arm in [`dispatch`].
+//! A new subcommand is a file with `fn name(arguments) -> Exit`, a variant of `Command`, and an
+//! arm in `dispatch`.
 
 mod arguments;
 mod check;

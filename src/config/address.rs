@@ -216,13 +216,14 @@ fn unbracketed(text: &str, at: usize) -> Fault {
     let rest = &text[at..];
     let fault =
         not_an_address(text, at..text.len(), "an IPv6 address stands in brackets before its port");
-    if rest.parse::<Ipv6Addr>().is_ok() {
-        return fault.help(format!("did you mean \"{}[{rest}]:{SIP_PORT}\"?", &text[..at]));
-    }
-    match rest.rsplit_once(':') {
-        Some((host, port)) if host.parse::<Ipv6Addr>().is_ok() => {
-            fault.help(format!("did you mean \"{}[{host}]:{port}\"?", &text[..at]))
-        }
+    let transport = &text[..at];
+    let is_v6 = |host: &str| host.parse::<Ipv6Addr>().is_ok();
+    let whole = is_v6(rest).then(|| format!("\"{transport}[{rest}]:{SIP_PORT}\""));
+    let split = rest.rsplit_once(':').filter(|(host, _)| is_v6(host));
+    let split = split.map(|(host, port)| format!("\"{transport}[{host}]:{port}\""));
+    match (split, whole) {
+        (Some(one), Some(other)) => fault.help(format!("did you mean {one} or {other}?")),
+        (Some(one), None) | (None, Some(one)) => fault.help(format!("did you mean {one}?")),
         _ => fault.help("such as \"10.0.0.11:5060\" or \"[2001:db8::11]:5060\""),
     }
 }
@@ -348,6 +349,7 @@ mod tests {
     fn ipv6_without_brackets_is_offered_with_them() {
         let help = |text| backend(text).unwrap_err().help.unwrap();
         assert_eq!(help("2001:db8::1"), "did you mean \"[2001:db8::1]:5060\"?");
+        assert_eq!(help("::1:99"), "did you mean \"[::1]:99\" or \"[::1:99]:5060\"?");
         assert_eq!(help("abcd::1"), "did you mean \"[abcd::1]:5060\"?");
         assert_eq!(
             help("udp:2001:db8:0:0:0:0:0:1:5061"),

@@ -53,7 +53,7 @@ pub struct Config {
 /// A UDP listener. (TCP, TLS, WS and WSS come with the stream room.)
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
-    /// Address; an unspecified one (0.0.0.0, [::]) stands for every local address of its family.
+    /// Address; an unspecified one (`0.0.0.0`, `[::]`) stands for every local address of its family.
     pub bind: SocketAddr,
     /// Host (name or address, IPv6 without brackets) and port in Via, Record-Route and Path.
     pub advertise: Option<(String, u16)>,

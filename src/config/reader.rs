@@ -120,7 +120,11 @@ impl<'a> Table<'a> {
         parse: impl Fn(&str) -> Result<T, Fault>,
     ) -> Option<At<T>> {
         if let Some(value) = self.entries.get(key) {
-            self.notes.secrets.borrow_mut().push(self.notes.place(value));
+            let place = match value.get_ref() {
+                DeValue::String(text) => self.notes.inside(value, text),
+                _ => None,
+            };
+            self.notes.secrets.borrow_mut().push(place.unwrap_or(self.notes.place(value)));
         }
         self.parsed(key, "\"<32 hex digits>\"", parse)
     }

@@ -146,7 +146,7 @@ impl Report {
     }
 
     fn source(&mut self, name: &str, text: &str, kind: Kind) -> Place {
-        self.sources.push(Source { name: name.to_owned(), text: text.to_owned(), kind });
+        self.sources.push(Source { name: printable(name), text: text.to_owned(), kind });
         Place { source: self.sources.len() - 1, start: 0, end: text.len() }
     }
 }
@@ -163,19 +163,19 @@ impl Problem {
     /// Marks a place; the first one gets the carets. No place (a default): no mark.
     pub(super) fn at(mut self, place: impl Into<Option<Place>>, label: impl Into<String>) -> Self {
         if let Some(place) = place.into() {
-            self.marks.push(Mark { place, label: label.into() });
+            self.marks.push(Mark { place, label: printable(&label.into()) });
         }
         self
     }
 
     /// Says what would be right.
     pub(super) fn help(mut self, text: impl Into<String>) -> Self {
-        self.helps.push(text.into());
+        self.helps.push(printable(&text.into()));
         self
     }
 
     fn new(severity: Severity, title: String) -> Self {
-        Self { severity, title, marks: Vec::new(), helps: Vec::new() }
+        Self { severity, title: printable(&title), marks: Vec::new(), helps: Vec::new() }
     }
 
     fn group<'a>(&'a self, sources: &'a [Source]) -> Group<'a> {
@@ -197,8 +197,7 @@ impl Problem {
             group = group.element(Origin::path(source.name.as_str()));
         }
         for help in &self.helps {
-            let help = annotate_snippets::normalize_untrusted_str(help);
-            group = group.element(Level::HELP.message(help));
+            group = group.element(Level::HELP.message(help.as_str()));
         }
         group
     }
@@ -231,24 +230,36 @@ impl Place {
 /// The part of a place that a caret can stand under: on characters' borders, and one line of a
 /// longer stretch.
 fn visible(text: &str, place: Place) -> Range<usize> {
-    let start = text.floor_char_boundary(place.start.min(text.len()));
-    let end = text.ceil_char_boundary(place.end.clamp(start, text.len()));
+    let border = |at: &usize| text.is_char_boundary(*at);
+    let start = (0..=place.start.min(text.len())).rev().find(border).unwrap_or(0);
+    let end = (place.end.max(start)..text.len()).find(border).unwrap_or(text.len());
     let line = text[start..end].find(['\r', '\n']).map_or(end, |at| start + at);
     start..line
 }
 
 /// The text with every long run of hex digits hidden: a key may stand anywhere in a broken file.
+/// A long decimal number is most likely none.
 fn masked(text: &str) -> String {
     let mut bytes = text.as_bytes().to_vec();
     let mut start = 0;
     for run in text.as_bytes().split_inclusive(|byte| !byte.is_ascii_hexdigit()) {
         let digits = run.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-        if digits >= SECRET_DIGITS_MIN {
+        let decimal = run[..digits].iter().all(u8::is_ascii_digit);
+        if digits >= if decimal { 2 * SECRET_DIGITS_MIN } else { SECRET_DIGITS_MIN } {
             bytes[start..start + digits].fill(b'x');
         }
         start += run.len();
     }
     String::from_utf8(bytes).unwrap_or_default() // ASCII was replaced by ASCII
+}
+
+/// The text without anything that could move a terminal's cursor or turn the direction of writing.
+fn printable(text: &str) -> String {
+    let escaped: String = text
+        .chars()
+        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
+        .collect();
+    annotate_snippets::normalize_untrusted_str(&escaped)
 }
 
 /// What was found, fit for a title: in backquotes, and not longer than a line can hold.
@@ -301,6 +312,9 @@ mod tests {
         assert_eq!(masked(fifteen), fifteen);
         assert_eq!(masked("key = \"0123456789abcdef\" # é"), "key = \"xxxxxxxxxxxxxxxx\" # é");
         assert_eq!(masked("0123456789abcdef"), "xxxxxxxxxxxxxxxx");
+        let number = "9".repeat(31);
+        assert_eq!(masked(&number), number);
+        assert_eq!(masked(&"9".repeat(32)), "x".repeat(32));
     }
 
     #[test]
