@@ -204,6 +204,29 @@ fn edges_of_ranges_are_inside() {
 }
 
 #[test]
+fn most_backends_and_listeners_and_one_more() {
+    let backends = |count: u32| -> String {
+        let address = |i| std::net::Ipv4Addr::from_bits(0x0a00_0000 + i);
+        (1..=count).map(|i| format!("[[pool.backend]]\naddress = \"{}\"\n", address(i))).collect()
+    };
+    let listeners = |count: u32| -> String {
+        (1..=count).map(|i| format!("[[listener]]\nbind = \"udp:192.0.2.1:{i}\"\n")).collect()
+    };
+    let file = |listening, forwarding| {
+        format!("{}[[pool]]\n{}", listeners(listening), backends(forwarding))
+    };
+    let config = good(&file(3_840, 4_096));
+    assert_eq!((config.listeners.len(), config.pool.backends.len()), (3_840, 4_096));
+    let shown = |file: String| load(&file, &Flags::default()).expect_err("it loads").render(false);
+    let many = shown(file(1, 4_097));
+    assert!(many.starts_with("error: there are 4097 backends\n"), "{many}");
+    assert!(many.contains("at most 4096 can be"), "{many}");
+    let many = shown(file(3_841, 1));
+    assert!(many.starts_with("error: there are 3841 listeners\n"), "{many}");
+    assert!(many.contains("at most 3840 can be"), "{many}");
+}
+
+#[test]
 fn shown_configuration_loads_to_the_same() {
     for file in [SMALLEST, LARGEST] {
         let mut config = good(file);
