@@ -1,12 +1,32 @@
 //! A config file (or flags) becomes a [`Config`] that cannot be wrong.
+//!
+//! 1. [`read`] takes the file's bytes in.
+//! 2. [`load`] reads its tree (`file`, by `reader`), where every single value must be good
+//!    (`values`, `address`), and lets the flags complete it (`flags`).
+//! 3. It holds the values against each other (`validate`).
+//! 4. Out comes a [`Config`] with warnings, or a [`Report`] of everything that is wrong.
+
+mod address;
+mod file;
+mod flags;
+mod load;
+mod reader;
+mod report;
+mod show;
+mod validate;
+mod values;
+
+pub use flags::Flags;
+pub use load::{FILE_SIZE_MAX, Loaded, Text, load, read};
+pub use report::Report;
 
 use crate::pool::{Policy, State};
 use crate::proxy::{Key, PathMode};
 use ipnet::IpNet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// A whole, valid configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Worker threads; `None`: one per core that this process may use.
     pub workers: Option<usize>,
@@ -33,7 +53,7 @@ pub struct Config {
 /// A UDP listener. (TCP, TLS, WS and WSS come with the stream room.)
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
-    /// Address; an unspecified one (0.0.0.0, [::]) stands for every local address of its family.
+    /// Address; an unspecified one (`0.0.0.0`, `[::]`) stands for every local address of its family.
     pub bind: SocketAddr,
     /// Host (name or address, IPv6 without brackets) and port in Via, Record-Route and Path.
     pub advertise: Option<(String, u16)>,
@@ -49,7 +69,7 @@ pub enum BackendPorts {
 }
 
 /// One `[[pool]]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolConfig {
     /// Its name.
     pub name: String,
@@ -60,9 +80,9 @@ pub struct PoolConfig {
 }
 
 /// One `[[pool.backend]]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackendConfig {
-    /// The identity; default: the address as written.
+    /// The identity; default: the address with its port, in one spelling (`10.0.0.11:5060`).
     pub name: String,
     /// Where requests go.
     pub address: SocketAddr,
@@ -112,3 +132,22 @@ pub enum LogLevel {
     /// And details.
     Debug,
 }
+
+/// 12 h of dialog silence, 70 min of registration silence (an hour, and the refresh that is late).
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_message: 65_535,
+            pins: 1_000_000,
+            dialog_idle_s: 12 * 3_600,
+            registration_idle_s: 70 * 60,
+            receive_buffer: 4 << 20,
+        }
+    }
+}
+
+/// `backend_ports` by default: 32 ports below the kernel's ephemeral ones.
+const BACKEND_PORTS: BackendPorts = BackendPorts::Range(15_060, 15_091);
+
+/// `[admin] listen` by default.
+const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9060);

@@ -1,0 +1,236 @@
+//! The keys of the file: TOML text becomes a [`Raw`] whose single values are good, each with its place.
+//!
+//! What several values say of each other is [`super::validate`]'s business. The tree with its spans
+//! is read by hand and not by derived deserializers: those stop at the first problem and word it
+//! for programmers.
+
+use super::reader::{At, Notes, Table};
+use super::report::{Place, Problem, Report, quoted};
+use super::values::{Fault, backend_ports, duration_s, key, name, one_of};
+use super::{BackendPorts, Limits, LogLevel, address};
+use crate::limits::{MESSAGE_SIZE_MAX, WORKERS_MAX};
+use crate::pool::State;
+use crate::proxy::{Key, PathMode};
+use ipnet::IpNet;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use toml::de::DeTable;
+
+/// What file and flags say, each value good by itself.
+#[derive(Debug, Default)]
+pub(super) struct Raw {
+    pub(super) workers: Option<At<usize>>,
+    pub(super) backend_ports: Option<At<BackendPorts>>,
+    pub(super) record_route: Option<bool>,
+    pub(super) path: Option<PathMode>,
+    pub(super) admin: Option<At<SocketAddr>>,
+    pub(super) listeners: Vec<RawListener>,
+    pub(super) pools: Vec<RawPool>,
+    pub(super) limits: Limits,
+    pub(super) current_key: Option<At<Key>>,
+    pub(super) previous_key: Option<At<Key>>,
+    pub(super) hash_seed: Option<u64>,
+    pub(super) log: Option<LogLevel>,
+}
+
+#[derive(Debug)]
+pub(super) struct RawListener {
+    pub(super) bind: At<SocketAddr>,
+    pub(super) advertise: Option<(String, Option<u16>)>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct RawPool {
+    /// `None` for the pool that flags alone make.
+    pub(super) place: Option<Place>,
+    pub(super) name: Option<String>,
+    pub(super) policy: Option<At<PolicyName>>,
+    pub(super) hash: Option<At<HashName>>,
+    pub(super) backends: Vec<RawBackend>,
+}
+
+#[derive(Debug)]
+pub(super) struct RawBackend {
+    pub(super) name: Option<At<String>>,
+    pub(super) address: At<SocketAddr>,
+    pub(super) weight: Option<u16>,
+    pub(super) state: Option<State>,
+    pub(super) sources: Vec<IpNet>,
+}
+
+/// `policy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PolicyName {
+    CallIdHash,
+    RoundRobin,
+}
+
+/// `hash`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HashName {
+    Rendezvous,
+    Maglev,
+}
+
+/// Reads the file's text, which is already in the report at `file`. `None` after a problem.
+pub(super) fn read(text: &str, file: Place, report: &mut Report) -> Option<Raw> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let start = |error: &&toml::de::Error| error.span().map_or(0, |range| range.start);
+    if let Some(error) = errors.iter().min_by_key(start) {
+        // The first one only: those behind it are mostly its consequences.
+        let place = error.span().map_or(file.part(0..0), |range| file.part(range));
+        report.add(Problem::error("this is not TOML").at(place, error.message()));
+        return None;
+    }
+    let notes = Notes::new(text, file);
+    let raw = top_level(Table::root(&notes, &document));
+    notes.finish(report).then_some(raw)
+}
+
+fn top_level(mut top: Table<'_>) -> Raw {
+    let mut raw = Raw {
+        workers: top.integer("workers", WORKERS).map(|at| at.map(|count| count as usize)),
+        backend_ports: top.parsed("backend_ports", "\"15060-15091\"", backend_ports),
+        record_route: top.boolean("record_route").map(|at| at.value),
+        path: top.parsed("path", "\"always\"", path).map(|at| at.value),
+        ..Raw::default()
+    };
+    if let Some(mut admin) = top.table("admin", "[admin]") {
+        raw.admin = admin.parsed("listen", "\"127.0.0.1:9060\"", address::admin);
+        admin.finish(&[]);
+    }
+    raw.listeners = top.tables("listener", LISTENER).into_iter().filter_map(listener).collect();
+    raw.pools = top.tables("pool", "[[pool]]").into_iter().map(pool).collect();
+    if let Some(table) = top.table("limits", "[limits]") {
+        raw.limits = limits(table);
+    }
+    if let Some(mut cluster) = top.table("cluster", "[cluster]") {
+        raw.current_key = cluster.secret("key", key);
+        raw.previous_key = cluster.secret("previous_key", key);
+        raw.hash_seed = cluster.integer("hash_seed", HASH_SEED).map(|at| at.value);
+        cluster.finish(&["node"]);
+    }
+    if let Some(mut log) = top.table("log", "[log]") {
+        raw.log = log.parsed("level", "\"info\"", log_level).map(|at| at.value);
+        log.finish(&[]);
+    }
+    top.finish(&["tls", "route", "hep"]);
+    raw
+}
+
+fn listener(mut table: Table<'_>) -> Option<RawListener> {
+    let bind = table.required("bind", "\"udp:0.0.0.0:5060\"", address::listener);
+    let example = "\"sip.example.com:5060\"";
+    let advertise = table.parsed("advertise", example, address::advertise).map(|at| at.value);
+    table.finish(&[]);
+    Some(RawListener { bind: bind?, advertise })
+}
+
+fn pool(mut table: Table<'_>) -> RawPool {
+    let pool = RawPool {
+        place: Some(table.place()),
+        name: table.parsed("name", "\"default\"", name).map(|at| at.value),
+        policy: table.parsed("policy", "\"call-id-hash\"", policy),
+        hash: table.parsed("hash", "\"rendezvous\"", hash),
+        backends: table.tables("backend", BACKEND).into_iter().filter_map(backend).collect(),
+    };
+    table.finish(&["health", "source_header"]);
+    pool
+}
+
+fn backend(mut table: Table<'_>) -> Option<RawBackend> {
+    let name = table.parsed("name", "\"proxy-1\"", name);
+    let address = table.required("address", "\"10.0.0.11:5060\"", address::backend);
+    let weight = table.integer("weight", WEIGHT).map(|at| at.value as u16);
+    let state = table.parsed("state", "\"ready\"", state).map(|at| at.value);
+    let sources = table.list("source", "[\"10.1.0.0/16\"]", address::network);
+    let sources = sources.into_iter().map(|at| at.value).collect();
+    table.finish(&["priority"]);
+    Some(RawBackend { name, address: address?, weight, state, sources })
+}
+
+fn limits(mut table: Table<'_>) -> Limits {
+    let idle = |text: &str| duration_s(text, IDLE_S);
+    let default = Limits::default();
+    let size = |at: Option<At<u64>>, default| at.map_or(default, |at| at.value as usize);
+    let limits = Limits {
+        max_message: size(table.size("max_message", MAX_MESSAGE), default.max_message),
+        pins: size(table.integer("pins", PINS), default.pins),
+        dialog_idle_s: table
+            .parsed("dialog_idle", "\"12h\"", idle)
+            .map_or(default.dialog_idle_s, |at| at.value),
+        registration_idle_s: table
+            .parsed("registration_idle", "\"70m\"", idle)
+            .map_or(default.registration_idle_s, |at| at.value),
+        receive_buffer: size(table.size("receive_buffer", RECEIVE_BUFFER), default.receive_buffer),
+    };
+    table.finish(&[]);
+    limits
+}
+
+/// `policy`, of the file or the flag.
+pub(super) fn policy(text: &str) -> Result<PolicyName, Fault> {
+    let words = [("call-id-hash", PolicyName::CallIdHash), ("round-robin", PolicyName::RoundRobin)];
+    if POLICIES_LATER.contains(&text) {
+        let title = format!("policy {} comes with a later version", quoted(text));
+        return Err(Fault::new(0..text.len(), title, "not in this version")
+            .help("policies of this version: call-id-hash, round-robin"));
+    }
+    one_of("policy", text, &words)
+}
+
+fn hash(text: &str) -> Result<HashName, Fault> {
+    let words = [("rendezvous", HashName::Rendezvous), ("maglev", HashName::Maglev)];
+    one_of("hash", text, &words)
+}
+
+fn state(text: &str) -> Result<State, Fault> {
+    let words = [("ready", State::Ready), ("drained", State::Drained), ("down", State::Down)];
+    one_of("state", text, &words)
+}
+
+fn path(text: &str) -> Result<PathMode, Fault> {
+    let supported = ("supported", PathMode::Supported);
+    one_of("path mode", text, &[("always", PathMode::Always), supported, ("off", PathMode::Off)])
+}
+
+fn log_level(text: &str) -> Result<LogLevel, Fault> {
+    let quiet = [("error", LogLevel::Error), ("warn", LogLevel::Warn)];
+    let loud = [("info", LogLevel::Info), ("debug", LogLevel::Debug)];
+    one_of("log level", text, &[quiet, loud].concat())
+}
+
+const LISTENER: &str = "[[listener]]";
+
+const BACKEND: &str = "[[pool.backend]]";
+
+/// Policies that have their name already.
+const POLICIES_LATER: [&str; 8] = [
+    "source-hash",
+    "aor-hash",
+    "header-hash",
+    "random",
+    "least-dialogs",
+    "least-transactions",
+    "least-work",
+    "latency",
+];
+
+pub(super) const WORKERS: RangeInclusive<u64> = 1..=WORKERS_MAX as u64;
+
+pub(super) const WEIGHT: RangeInclusive<u64> = 0..=65_535;
+
+/// Below 1 KiB ordinary INVITEs would be refused.
+const MAX_MESSAGE: RangeInclusive<u64> = 1_024..=MESSAGE_SIZE_MAX as u64;
+
+/// 32 bytes each: 3.2 GB at most.
+const PINS: RangeInclusive<u64> = 1_000..=100_000_000;
+
+/// From 64*T1 (RFC 3261 section 17), below which a pin would end before its transaction, to 30 days.
+const IDLE_S: RangeInclusive<u32> = 32..=30 * 86_400;
+
+/// From one whole datagram to what the kernel can double without an overflow.
+const RECEIVE_BUFFER: RangeInclusive<u64> = 65_536..=512 << 20;
+
+/// TOML's integers are signed.
+const HASH_SEED: RangeInclusive<u64> = 0..=i64::MAX as u64;

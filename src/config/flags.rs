@@ -1,0 +1,145 @@
+//! The flags of the command line complete what the file says.
+
+use super::address;
+use super::file::{Raw, RawBackend, RawListener, RawPool, WEIGHT, WORKERS, policy};
+use super::reader::At;
+use super::report::{Place, Problem, Report, nearest, quoted};
+use super::values::{Fault, backend_ports, name, number};
+
+/// What the command line says, as it was typed.
+///
+/// A flag with one value (`--policy`, `--workers`, `--admin`, `--backend-ports`,
+/// `--no-record-route`) replaces that of the file; `--listen` and `--backend` add to the file's
+/// listeners and to its pool.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// `--listen TRANSPORT:ADDR`, each one.
+    pub listen: Vec<String>,
+    /// `--backend [TRANSPORT:]ADDR[,weight=N][,priority=N][,name=S]`, each one.
+    pub backend: Vec<String>,
+    /// `--policy NAME`.
+    pub policy: Option<String>,
+    /// `--workers N`.
+    pub workers: Option<String>,
+    /// `--admin ADDR`.
+    pub admin: Option<String>,
+    /// `--backend-ports FIRST-LAST|listener`.
+    pub backend_ports: Option<String>,
+    /// `--no-record-route`.
+    pub no_record_route: bool,
+}
+
+/// Adds the flags to what the file said.
+pub(super) fn apply(flags: &Flags, raw: &mut Raw, report: &mut Report) {
+    let whole = |text: &str| number("--workers", text, WORKERS).map(|count| count as usize);
+    replace(&mut raw.workers, "--workers", &flags.workers, report, whole);
+    replace(&mut raw.admin, "--admin", &flags.admin, report, address::admin);
+    replace(&mut raw.backend_ports, "--backend-ports", &flags.backend_ports, report, backend_ports);
+    if flags.no_record_route {
+        raw.record_route = Some(false);
+    }
+    for text in &flags.listen {
+        if let Some(bind) = read("--listen", text, report, address::listener) {
+            raw.listeners.push(RawListener { bind, advertise: None });
+        }
+    }
+    if raw.pools.is_empty() && (flags.policy.is_some() || !flags.backend.is_empty()) {
+        raw.pools.push(RawPool::default());
+    }
+    if let Some(pool) = raw.pools.first_mut() {
+        replace(&mut pool.policy, "--policy", &flags.policy, report, policy);
+        pool.backends.extend(flags.backend.iter().filter_map(|text| backend(text, report)));
+    }
+}
+
+fn replace<T>(
+    value: &mut Option<At<T>>,
+    flag: &str,
+    text: &Option<String>,
+    report: &mut Report,
+    parse: impl Fn(&str) -> Result<T, Fault>,
+) {
+    if let Some(text) = text
+        && let Some(read) = read(flag, text, report, parse)
+    {
+        *value = Some(read);
+    }
+}
+
+fn read<T>(
+    flag: &str,
+    text: &str,
+    report: &mut Report,
+    parse: impl Fn(&str) -> Result<T, Fault>,
+) -> Option<At<T>> {
+    let place = report.flag(flag, text);
+    part(place, text, report, parse)
+}
+
+/// A part of a flag's value; `place` is where `text` stands.
+fn part<T>(
+    place: Place,
+    text: &str,
+    report: &mut Report,
+    parse: impl Fn(&str) -> Result<T, Fault>,
+) -> Option<At<T>> {
+    let fault = match parse(text) {
+        Ok(value) => return Some(At { value, place }),
+        Err(fault) => fault,
+    };
+    let problem = Problem::error(fault.title).at(place.part(fault.range), fault.label);
+    report.add(match fault.help {
+        Some(help) => problem.help(help),
+        None => problem,
+    });
+    None
+}
+
+fn backend(text: &str, report: &mut Report) -> Option<RawBackend> {
+    let whole = report.flag("--backend", text);
+    let mut pieces = text.split(',');
+    let first = pieces.next().unwrap_or_default();
+    let address = part(whole.part(0..first.len()), first, report, address::backend);
+    let mut weight = None;
+    let mut named = None;
+    let mut start = first.len() + 1;
+    for piece in pieces {
+        let place = whole.part(start..start + piece.len());
+        start += piece.len() + 1;
+        let (word, value) = piece.split_once('=').unwrap_or((piece, ""));
+        let value_place = place.part((word.len() + 1).min(piece.len())..piece.len());
+        match word {
+            "weight" => {
+                let parse = |value: &str| number("weight", value, WEIGHT);
+                weight = part(value_place, value, report, parse).map(|at| at.value as u16);
+            }
+            "name" => named = part(value_place, value, report, name),
+            "priority" => {
+                part(value_place, value, report, priority);
+            }
+            _ => report.add(unknown_word(word, place.part(0..word.len()))),
+        }
+    }
+    Some(RawBackend { name: named, address: address?, weight, state: None, sources: Vec::new() })
+}
+
+fn unknown_word(word: &str, place: Place) -> Problem {
+    let problem = Problem::error(format!("unknown {} in --backend", quoted(word)))
+        .at(place, "expected weight=N, priority=N or name=S");
+    match nearest(word, ["weight", "priority", "name"]) {
+        Some(near) => problem.help(format!("did you mean `{near}=`?")),
+        None => problem,
+    }
+}
+
+fn priority(text: &str) -> Result<u64, Fault> {
+    match number("priority", text, 0..=u64::MAX)? {
+        0 => Ok(0),
+        _ => Err(Fault::new(
+            0..text.len(),
+            format!("priority {} comes with a later version", quoted(text)),
+            "every backend of this version has priority 0",
+        )
+        .help("for a backend that takes calls only when others cannot, wait for tiers")),
+    }
+}

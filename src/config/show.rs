@@ -1,0 +1,107 @@
+//! A [`Config`] as a file that loads to the same: what `sipring check` prints.
+
+use super::values::show_duration;
+use super::{BackendConfig, BackendPorts, Config, Listener, LogLevel};
+use crate::pool::{Policy, State};
+use crate::proxy::{Key, PathMode};
+use std::fmt::{self, Display, Formatter};
+use std::net::SocketAddr;
+
+/// Every key with its value, defaults too; cluster keys only by their number.
+impl Display for Config {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.workers {
+            Some(count) => writeln!(f, "workers = {count}")?,
+            None => writeln!(f, "# workers: one per core")?,
+        }
+        match self.backend_ports {
+            BackendPorts::Range(first, last) => writeln!(f, "backend_ports = \"{first}-{last}\"")?,
+            BackendPorts::Listener => writeln!(f, "backend_ports = \"listener\"")?,
+        }
+        writeln!(f, "record_route = {}", self.record_route)?;
+        writeln!(f, "path = \"{}\"", path(self.path))?;
+        writeln!(f, "\n[admin]\nlisten = \"{}\"", self.admin)?;
+        for listener in &self.listeners {
+            show_listener(f, listener)?;
+        }
+        let (policy, hash) = policy(self.pool.policy);
+        writeln!(f, "\n[[pool]]\nname = \"{}\"\npolicy = \"{policy}\"", self.pool.name)?;
+        if let Some(hash) = hash {
+            writeln!(f, "hash = \"{hash}\"")?;
+        }
+        for backend in &self.pool.backends {
+            show_backend(f, backend)?;
+        }
+        let limits = self.limits;
+        writeln!(f, "\n[limits]\nmax_message = {}", limits.max_message)?;
+        writeln!(f, "pins = {}", limits.pins)?;
+        writeln!(f, "dialog_idle = \"{}\"", show_duration(limits.dialog_idle_s))?;
+        writeln!(f, "registration_idle = \"{}\"", show_duration(limits.registration_idle_s))?;
+        writeln!(f, "receive_buffer = {}", limits.receive_buffer)?;
+        writeln!(f, "\n[cluster]")?;
+        show_key(f, "key", self.cluster.current)?;
+        show_key(f, "previous_key", self.cluster.previous)?;
+        writeln!(f, "hash_seed = {}", self.cluster.hash_seed)?;
+        writeln!(f, "\n[log]\nlevel = \"{}\"", log_level(self.log))
+    }
+}
+
+fn show_listener(f: &mut Formatter<'_>, listener: &Listener) -> fmt::Result {
+    writeln!(f, "\n[[listener]]\nbind = \"udp:{}\"", listener.bind)?;
+    match &listener.advertise {
+        Some((host, port)) if host.contains(':') => writeln!(f, "advertise = \"[{host}]:{port}\""),
+        Some((host, port)) => writeln!(f, "advertise = \"{host}:{port}\""),
+        None => Ok(()),
+    }
+}
+
+fn show_backend(f: &mut Formatter<'_>, backend: &BackendConfig) -> fmt::Result {
+    let address: SocketAddr = backend.address;
+    writeln!(f, "\n[[pool.backend]]\nname = \"{}\"\naddress = \"{address}\"", backend.name)?;
+    writeln!(f, "weight = {}\nstate = \"{}\"", backend.weight, state(backend.state))?;
+    if backend.sources.is_empty() {
+        return Ok(());
+    }
+    let sources: Vec<String> = backend.sources.iter().map(|net| format!("\"{net}\"")).collect();
+    writeln!(f, "source = [{}]", sources.join(", "))
+}
+
+fn show_key(f: &mut Formatter<'_>, name: &str, key: Option<Key>) -> fmt::Result {
+    match key {
+        Some(key) => writeln!(f, "# {name}: set (number {})", key.number),
+        None => writeln!(f, "# {name}: not set"),
+    }
+}
+
+fn policy(policy: Policy) -> (&'static str, Option<&'static str>) {
+    match policy {
+        Policy::CallIdHash => ("call-id-hash", Some("rendezvous")),
+        Policy::CallIdHashMaglev => ("call-id-hash", Some("maglev")),
+        Policy::RoundRobin => ("round-robin", None),
+    }
+}
+
+fn state(state: State) -> &'static str {
+    match state {
+        State::Ready => "ready",
+        State::Drained => "drained",
+        State::Down => "down",
+    }
+}
+
+fn path(mode: PathMode) -> &'static str {
+    match mode {
+        PathMode::Always => "always",
+        PathMode::Supported => "supported",
+        PathMode::Off => "off",
+    }
+}
+
+fn log_level(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+    }
+}

@@ -1,0 +1,276 @@
+//! Small values as they are written: durations, sizes, keys, port ranges, words out of a list.
+
+use super::BackendPorts;
+use super::report::{nearest, quoted};
+use crate::limits::BACKEND_PORTS_MAX;
+use crate::proxy::Key;
+use std::ops::{Range, RangeInclusive};
+
+/// Why a value's text is not good. Offsets count within that text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) range: Range<usize>,
+    pub(super) title: String,
+    pub(super) label: String,
+    pub(super) help: Option<String>,
+}
+
+impl Fault {
+    pub(super) fn new(
+        range: Range<usize>,
+        title: impl Into<String>,
+        label: impl Into<String>,
+    ) -> Self {
+        Self { range, title: title.into(), label: label.into(), help: None }
+    }
+
+    pub(super) fn help(mut self, text: impl Into<String>) -> Self {
+        self.help = Some(text.into());
+        self
+    }
+}
+
+/// One of the words that are known; the error lists them and the nearest.
+pub(super) fn one_of<T: Copy>(what: &str, text: &str, words: &[(&str, T)]) -> Result<T, Fault> {
+    if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
+        return Ok(*value);
+    }
+    let list: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+    let fault = Fault::new(
+        0..text.len(),
+        format!("unknown {what} {}", quoted(text)),
+        format!("expected {}", list.join(" or ")),
+    );
+    Err(match nearest(text, words.iter().map(|(word, _)| *word)) {
+        Some(near) => fault.help(format!("did you mean \"{near}\"?")),
+        None => fault,
+    })
+}
+
+/// Seconds: numbers with `d`, `h`, `m` or `s` behind each, such as `12h` or `1h30m`.
+pub(super) fn duration_s(text: &str, allowed: RangeInclusive<u32>) -> Result<u32, Fault> {
+    let wrong = |range: Range<usize>, label: &str| {
+        Err(Fault::new(range, format!("{} is not a duration", quoted(text)), label)
+            .help("write numbers with their unit (d, h, m, s), such as \"12h\" or \"1h30m\""))
+    };
+    if text.is_empty() {
+        return wrong(0..0, "nothing here");
+    }
+    let mut total: u64 = 0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let at = text.len() - rest.len();
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let unit = rest[digits..].chars().next();
+        let unit_at = at + digits;
+        if digits == 0 {
+            return wrong(at..text.len(), "expected a number");
+        }
+        let unit_s = match unit {
+            Some('s') => 1,
+            Some('m') => 60,
+            Some('h') => 3_600,
+            Some('d') => 86_400,
+            Some(other) => return wrong(unit_at..unit_at + other.len_utf8(), "not a unit"),
+            None => return wrong(unit_at..unit_at, "a unit is missing"),
+        };
+        let number: u64 = rest[..digits].parse().unwrap_or(u64::MAX); // overflow: out of range
+        total = total.saturating_add(number.saturating_mul(unit_s));
+        rest = &rest[digits + 1..];
+    }
+    match u32::try_from(total) {
+        Ok(seconds) if allowed.contains(&seconds) => Ok(seconds),
+        _ => Err(Fault::new(
+            0..text.len(),
+            format!("{} is out of range", quoted(text)),
+            format!(
+                "expected {} to {}",
+                show_duration(*allowed.start()),
+                show_duration(*allowed.end())
+            ),
+        )),
+    }
+}
+
+/// Bytes: `4MiB`, `512KiB`, or a bare number.
+pub(super) fn size(text: &str) -> Result<u64, Fault> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let unit_bytes: u64 = match unit {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => 0,
+    };
+    if digits == 0 || unit_bytes == 0 {
+        let (range, label) = if digits == 0 {
+            (0..text.len(), "expected a number")
+        } else {
+            (digits..text.len(), "not a unit")
+        };
+        return Err(Fault::new(range, format!("{} is not a size", quoted(text)), label)
+            .help("write bytes, or KiB, MiB or GiB, such as 4194304 or \"4MiB\""));
+    }
+    Ok(number.parse().unwrap_or(u64::MAX).saturating_mul(unit_bytes))
+}
+
+/// A whole number as a flag has it.
+pub(super) fn number(what: &str, text: &str, allowed: RangeInclusive<u64>) -> Result<u64, Fault> {
+    let expected = format!("expected {} to {}", allowed.start(), allowed.end());
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        let title = format!("{what} {} is not a number", quoted(text));
+        return Err(Fault::new(0..text.len(), title, expected));
+    }
+    match text.parse() {
+        Ok(number) if allowed.contains(&number) => Ok(number),
+        _ => {
+            let title = format!("{what} {} is out of range", quoted(text));
+            Err(Fault::new(0..text.len(), title, expected))
+        }
+    }
+}
+
+/// `FIRST-LAST` or `listener`.
+pub(super) fn backend_ports(text: &str) -> Result<BackendPorts, Fault> {
+    if text == "listener" {
+        return Ok(BackendPorts::Listener);
+    }
+    let Some((first_text, last_text)) = text.split_once('-') else {
+        let title = format!("{} is not a range of ports", quoted(text));
+        return Err(Fault::new(0..text.len(), title, "expected FIRST-LAST or `listener`")
+            .help("the default is \"15060-15091\""));
+    };
+    let first = number("port", first_text, 1..=65_535)? as u16;
+    let last_at = first_text.len() + 1;
+    let last = number("port", last_text, 1..=65_535).map_err(|mut fault| {
+        fault.range = last_at..text.len();
+        fault
+    })? as u16;
+    if first > last {
+        let title = format!("the range {} ends before it begins", quoted(text));
+        return Err(Fault::new(0..text.len(), title, "the first port must not be above the last")
+            .help(format!("did you mean \"{last}-{first}\"?")));
+    }
+    let count = usize::from(last - first) + 1;
+    if count > BACKEND_PORTS_MAX {
+        let title = format!("the range {} has {count} ports", quoted(text));
+        return Err(Fault::new(0..text.len(), title, format!("at most {BACKEND_PORTS_MAX}")).help(
+            "all of them are opened; as many as the workers of the largest node are enough",
+        ));
+    }
+    Ok(BackendPorts::Range(first, last))
+}
+
+/// A cluster key: 32 hex digits. Its number in the tokens (0 to 3) is its last digit modulo 4, so
+/// that nodes agree on it without being told.
+pub(super) fn key(text: &str) -> Result<Key, Fault> {
+    let how = "draw one with: openssl rand -hex 16";
+    if let Some((at, bad)) = text.char_indices().find(|(_, digit)| !digit.is_ascii_hexdigit()) {
+        let title = "a key has hex digits only";
+        return Err(Fault::new(at..at + bad.len_utf8(), title, "not a hex digit").help(how));
+    }
+    if text.len() != 32 {
+        let title = format!("a key has 32 hex digits; here are {}", text.len());
+        return Err(Fault::new(0..text.len(), title, "expected 32 hex digits").help(how));
+    }
+    let value = u128::from_str_radix(text, 16).unwrap_or_default(); // 32 hex digits, seen above
+    Ok(Key { number: (value & 3) as u8, bytes: value.to_be_bytes() })
+}
+
+/// The name of a backend or pool. It stands in metrics and logs, hence the modest alphabet.
+pub(super) fn name(text: &str) -> Result<String, Fault> {
+    let allowed = |letter: char| letter.is_ascii_alphanumeric() || "._-:[]@/".contains(letter);
+    if let Some((at, bad)) = text.char_indices().find(|(_, letter)| !allowed(*letter)) {
+        let title = format!("the name {} has a character that no name may have", quoted(text));
+        let label = "expected ASCII letters, digits and . _ - : [ ] @ /";
+        return Err(Fault::new(at..at + bad.len_utf8(), title, label));
+    }
+    if text.is_empty() || text.len() > NAME_SIZE_MAX {
+        let title = format!("the name {} has {} characters", quoted(text), text.len());
+        return Err(Fault::new(0..text.len(), title, format!("expected 1 to {NAME_SIZE_MAX}")));
+    }
+    Ok(text.to_owned())
+}
+
+/// A duration as [`duration_s`] reads it.
+pub(super) fn show_duration(seconds: u32) -> String {
+    match seconds {
+        s if s >= 86_400 && s % 86_400 == 0 => format!("{}d", s / 86_400),
+        s if s >= 3_600 && s % 3_600 == 0 => format!("{}h", s / 3_600),
+        s if s >= 60 && s % 60 == 0 => format!("{}m", s / 60),
+        s => format!("{s}s"),
+    }
+}
+
+/// Characters of a name.
+const NAME_SIZE_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn duration_adds_its_parts_up_to_the_edges() {
+        assert_eq!(duration_s("12h", 32..=50_000), Ok(43_200));
+        assert_eq!(duration_s("1h30m5s", 32..=50_000), Ok(5_405));
+        assert_eq!(duration_s("32s", 32..=50_000), Ok(32));
+        assert_eq!(duration_s("31s", 32..=50_000).unwrap_err().label, "expected 32s to 50000s");
+        assert!(duration_s("50001s", 32..=50_000).is_err());
+    }
+
+    #[test]
+    fn duration_without_unit_or_number_is_a_fault_at_that_place() {
+        for (text, range) in [("", 0..0), ("12", 2..2), ("h", 0..1), ("3x", 1..2), ("1h é", 2..5)]
+        {
+            assert_eq!(duration_s(text, 0..=u32::MAX).unwrap_err().range, range, "{text}");
+        }
+        let huge = "99999999999999999999999d99999999999999999999d";
+        assert!(duration_s(huge, 0..=u32::MAX).unwrap_err().title.contains("out of range"));
+    }
+
+    #[test]
+    fn shown_durations_read_back() {
+        for seconds in [1, 32, 59, 60, 90, 3_600, 4_200, 43_200, 86_400, 90_000, u32::MAX] {
+            assert_eq!(duration_s(&show_duration(seconds), 0..=u32::MAX), Ok(seconds));
+        }
+    }
+
+    #[test]
+    fn sizes_in_binary_units() {
+        assert_eq!(size("4MiB"), Ok(4_194_304));
+        assert_eq!(size("65535"), Ok(65_535));
+        assert_eq!(size("99999999999999999999GiB"), Ok(u64::MAX));
+        assert_eq!(size("4MB").unwrap_err().range, 1..3);
+        assert_eq!(size("MiB").unwrap_err().range, 0..3);
+    }
+
+    #[test]
+    fn port_ranges_at_their_edges() {
+        assert_eq!(backend_ports("15060-15060"), Ok(BackendPorts::Range(15_060, 15_060)));
+        assert_eq!(backend_ports("1-256"), Ok(BackendPorts::Range(1, 256)));
+        assert_eq!(backend_ports("1-257").unwrap_err().label, "at most 256");
+        assert_eq!(backend_ports("0-5").unwrap_err().range, 0..1);
+        assert_eq!(backend_ports("5-65536").unwrap_err().range, 2..7);
+        let reversed = backend_ports("9-8").unwrap_err();
+        assert_eq!(reversed.help.unwrap(), "did you mean \"8-9\"?");
+    }
+
+    #[test]
+    fn key_number_is_the_last_digit_modulo_four() {
+        let text = "000102030405060708090a0b0c0d0e0f";
+        let read = key(text).unwrap();
+        assert_eq!((read.number, read.bytes[1], read.bytes[15]), (3, 1, 15));
+        assert_eq!(key(&text.replace("0f", "F4")).unwrap().number, 0);
+        assert_eq!(key(&text[1..]).unwrap_err().title, "a key has 32 hex digits; here are 31");
+        assert_eq!(key("00é").unwrap_err().range, 2..4);
+    }
+
+    #[test]
+    fn names_at_their_edges() {
+        assert!(name(&"n".repeat(64)).is_ok());
+        assert!(name(&"n".repeat(65)).is_err());
+        assert!(name("").is_err());
+        assert_eq!(name("a b").unwrap_err().range, 1..2);
+    }
+}

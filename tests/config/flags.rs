@@ -1,0 +1,217 @@
+//! Flags alone, flags and a file, and flags that are wrong.
+
+use super::{LARGEST, SMALLEST, load, pretty_equal, questionable};
+use sipring::config::{self, BackendPorts, Flags};
+use sipring::pool::Policy;
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// Flags that are enough by themselves.
+fn enough() -> Flags {
+    Flags {
+        listen: words(&["udp:127.0.0.1:5060"]),
+        backend: words(&["10.0.0.11", "10.0.0.12:5070,weight=3,name=b,priority=0"]),
+        ..Flags::default()
+    }
+}
+
+#[track_caller]
+fn wrong(flags: &Flags, expected: &str) {
+    let report = config::load(None, flags).expect_err("it loads");
+    assert!(!report.blames_file());
+    pretty_equal(&report.render(false), expected);
+}
+
+#[test]
+fn flags_alone_are_enough() {
+    let config = config::load(None, &enough()).unwrap().config;
+    assert_eq!(config.listeners[0].bind, "127.0.0.1:5060".parse().unwrap());
+    assert_eq!(config.pool.name, "default");
+    let [first, second] = &config.pool.backends[..] else { panic!("two backends") };
+    assert_eq!((first.name.as_str(), first.weight), ("10.0.0.11:5060", 1));
+    assert_eq!((second.name.as_str(), second.weight), ("b", 3));
+    assert_eq!(second.address, "10.0.0.12:5070".parse().unwrap());
+}
+
+#[test]
+fn flags_with_one_value_replace_that_of_the_file() {
+    let flags = Flags {
+        policy: Some("call-id-hash".to_owned()),
+        workers: Some("2".to_owned()),
+        admin: Some("127.0.0.1:1".to_owned()),
+        backend_ports: Some("17000-17001".to_owned()),
+        no_record_route: true,
+        ..Flags::default()
+    };
+    for file in [SMALLEST, LARGEST] {
+        let config = load(file, &flags).unwrap().config;
+        assert_eq!(config.workers, Some(2));
+        assert_eq!(config.admin, "127.0.0.1:1".parse().unwrap());
+        assert_eq!(config.backend_ports, BackendPorts::Range(17_000, 17_001));
+        assert!(!config.record_route);
+    }
+    // The flag names the policy, the file its hash.
+    assert_eq!(load(LARGEST, &flags).unwrap().config.pool.policy, Policy::CallIdHashMaglev);
+}
+
+#[test]
+fn listeners_and_backends_add_to_those_of_the_file() {
+    let flags = Flags {
+        listen: words(&["udp:[::1]:5060"]),
+        backend: words(&["10.0.0.99"]),
+        ..Flags::default()
+    };
+    let config = load(LARGEST, &flags).unwrap().config;
+    assert_eq!((config.listeners.len(), config.pool.backends.len()), (3, 4));
+    assert_eq!(config.pool.name, "proxies");
+}
+
+#[test]
+fn policy_flag_leaves_the_files_hash_without_effect() {
+    let flags = Flags { policy: Some("round-robin".to_owned()), ..Flags::default() };
+    assert_eq!(load(LARGEST, &flags).unwrap().config.pool.policy, Policy::RoundRobin);
+    questionable(
+        LARGEST,
+        &flags,
+        r#"
+warning: `hash` goes with the policy call-id-hash only
+  --> sipring.toml:20:8
+   |
+20 | hash = "maglev"
+   |        ^^^^^^^^ without effect
+   |
+  ::: --policy:1:1
+   |
+   | round-robin
+   | ----------- the policy is round-robin
+"#,
+    );
+}
+
+#[test]
+fn nothing_at_all_is_told_what_is_needed() {
+    wrong(
+        &Flags::default(),
+        r#"
+error: there is no listener
+ |
+ = help: give --listen udp:0.0.0.0:5060, or a file with [[listener]] bind = "udp:0.0.0.0:5060"
+
+error: there is no backend
+ |
+ = help: give --backend 10.0.0.11:5060, or a file with [[pool.backend]] address = "10.0.0.11:5060"
+"#,
+    );
+}
+
+#[test]
+fn every_wrong_flag_is_shown_with_its_value() {
+    let flags = Flags {
+        listen: words(&["ws:0.0.0.0:80"]),
+        backend: words(&["10.0.0.11,weight=x,wieght=2,priority=1,name", "10.0.0.300"]),
+        policy: Some("least-dialogs".to_owned()),
+        workers: Some("257".to_owned()),
+        admin: Some("[::1".to_owned()),
+        backend_ports: Some("9-8".to_owned()),
+        no_record_route: false,
+    };
+    wrong(
+        &flags,
+        r#"
+error: --workers `257` is out of range
+--> --workers:1:1
+ |
+ | 257
+ | ^^^ expected 1 to 256
+
+error: `[::1` has an open bracket
+--> --admin:1:1
+ |
+ | [::1
+ | ^ its `]` is missing
+
+error: the range `9-8` ends before it begins
+--> --backend-ports:1:1
+ |
+ | 9-8
+ | ^^^ the first port must not be above the last
+ |
+ = help: did you mean "8-9"?
+
+error: transport `ws` comes with a later version
+--> --listen:1:1
+ |
+ | ws:0.0.0.0:80
+ | ^^ this version forwards udp only
+ |
+ = help: did you mean "udp:0.0.0.0:80"?
+
+error: policy `least-dialogs` comes with a later version
+--> --policy:1:1
+ |
+ | least-dialogs
+ | ^^^^^^^^^^^^^ not in this version
+ |
+ = help: policies of this version: call-id-hash, round-robin
+
+error: weight `x` is not a number
+--> --backend:1:18
+ |
+ | 10.0.0.11,weight=x,wieght=2,priority=1,name
+ |                  ^ expected 0 to 65535
+
+error: unknown `wieght` in --backend
+--> --backend:1:20
+ |
+ | 10.0.0.11,weight=x,wieght=2,priority=1,name
+ |                    ^^^^^^ expected weight=N, priority=N or name=S
+ |
+ = help: did you mean `weight=`?
+
+error: priority `1` comes with a later version
+--> --backend:1:38
+ |
+ | 10.0.0.11,weight=x,wieght=2,priority=1,name
+ |                                      ^ every backend of this version has priority 0
+ |
+ = help: for a backend that takes calls only when others cannot, wait for tiers
+
+error: the name `` has 0 characters
+--> --backend:1:44
+ |
+ | 10.0.0.11,weight=x,wieght=2,priority=1,name
+ |                                            ^ expected 1 to 64
+
+error: `10.0.0.300` is not an address
+--> --backend:1:1
+ |
+ | 10.0.0.300
+ | ^^^^^^^^^^ expected an IPv4 address, or an IPv6 one in brackets
+"#,
+    );
+}
+
+#[test]
+fn flag_that_clashes_with_the_file_is_to_blame() {
+    let flags = Flags { backend: words(&["10.0.0.11:5060"]), ..Flags::default() };
+    let file = SMALLEST.trim_start();
+    let report = load(file, &flags).expect_err("it loads");
+    assert!(!report.blames_file());
+    pretty_equal(
+        &report.render(false),
+        r#"
+error: two backends have the address 10.0.0.11:5060
+ --> --backend:1:1
+  |
+  | 10.0.0.11:5060
+  | ^^^^^^^^^^^^^^ again here
+  |
+ ::: sipring.toml:5:11
+  |
+5 | address = "10.0.0.11"
+  |           ----------- the first one
+"#,
+    );
+}
