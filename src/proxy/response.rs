@@ -53,6 +53,7 @@ impl Proxy {
 
         self.edits.clear();
         self.edits.remove(our_part(&vias));
+        self.strip_keep(&message);
         let room = out.len().min(DATAGRAM_SIZE_MAX);
         let len = self.edits.apply(bytes, 0..end, &mut out[..room]).ok_or(Drop::TooLarge)?;
         self.pin_by_response(now, call_id, Method::of(method.of(bytes)), status, branch.backend);
@@ -72,6 +73,18 @@ impl Proxy {
         let (next_row, value) = values.next().ok_or(Drop::NoNextVia)?;
         let next = Via::parse(bytes, value).ok_or(Drop::NextViaUnusable)?;
         Ok(Vias { row, ours, next_row, next })
+    }
+
+    /// RFC 6223 10: a value of `keep` says that the next hop takes keep-alives; nobody beyond us can
+    /// say that for us.
+    fn strip_keep(&mut self, message: &Message<'_>) {
+        let bytes = message.bytes;
+        for (_, value) in message.values(Header::Via).skip(1) {
+            let keep = Via::parse(bytes, value).and_then(|via| via.keep);
+            if let Some(keep) = keep.filter(|keep| keep.value.is_some()) {
+                self.edits.replace_by_copy(keep.whole, keep.name);
+            }
+        }
     }
 
     /// What the response tells of the dialog. 2xx to an INVITE confirms it, to another request inside

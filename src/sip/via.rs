@@ -22,6 +22,8 @@ pub struct Via {
     pub received: Option<Param>,
     /// The `rport` parameter, with or without a value.
     pub rport: Option<Param>,
+    /// The `keep` parameter (RFC 6223), with or without a value.
+    pub keep: Option<Param>,
 }
 
 impl Via {
@@ -49,8 +51,16 @@ impl Via {
             Some(text) => Some(port_number(bytes, text)?),
             None => None,
         };
-        let mut via =
-            Self { value, transport, host, port, branch: None, received: None, rport: None };
+        let mut via = Self {
+            value,
+            transport,
+            host,
+            port,
+            branch: None,
+            received: None,
+            rport: None,
+            keep: None,
+        };
         via.read_params(bytes, Span::new(params_start, value.end as usize));
         Some(via)
     }
@@ -59,6 +69,9 @@ impl Via {
         for param in Params::new(bytes, params) {
             let name = param.name.of(bytes);
             match name.len() {
+                4 if self.keep.is_none() && name.eq_ignore_ascii_case(b"keep") => {
+                    self.keep = Some(param);
+                }
                 5 if self.rport.is_none() && name.eq_ignore_ascii_case(b"rport") => {
                     self.rport = Some(param);
                 }

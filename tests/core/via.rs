@@ -202,3 +202,16 @@ fn responses_that_are_not_ours_are_dropped() {
         good.lines().filter(|line| !line.contains("client1")).map(|l| format!("{l}\r\n")).collect();
     assert_eq!(drop(lone), Drop::NoNextVia);
 }
+
+#[test]
+fn keep_has_no_value_once_it_has_passed_us() {
+    // RFC 6223 10: a callee must not make our clients send keep-alives that we did not agree to
+    let mut world = World::new();
+    let via =
+        "SIP/2.0/UDP 192.0.2.9;keep;branch=z9hG4bKx, SIP/2.0/UDP u.example;keep;branch=z9hG4bKy";
+    let sent = world.push(CLIENT, LISTENER, Request { via, ..Default::default() }.to_string());
+    assert_eq!(sent.rows("Via")[1], via, "in a request nothing is put there");
+    let answer = response(&sent.text(), "200 OK", "bob", "").replace(";keep;", ";keep=30;");
+    let back = world.push("10.1.0.1:5060", PORT, answer);
+    assert_eq!(back.rows("Via"), [via]);
+}
