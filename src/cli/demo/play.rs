@@ -43,12 +43,14 @@ pub(super) struct Script {
     seed: u64,
     /// Calls per second at the start and from `ready_at` on.
     rates: (f64, f64),
+    /// The caller's T1.
+    t1: Duration,
 }
 
 impl Script {
     /// A show of this length, with 50 to 500 calls a second.
     pub(super) fn of(length: Duration, seed: u64) -> Self {
-        Self { length, seed, rates: (50.0, 500.0) }
+        Self { length, seed, rates: (50.0, 500.0), t1: Duration::from_millis(500) }
     }
 
     fn drain_at(&self) -> Duration {
@@ -83,6 +85,7 @@ impl Script {
             hold: self.hold(),
             callee_hangs_up_per_mille: 200,
             seed: self.seed,
+            t1: self.t1,
             direct: Some(Direct { to: baseline, every: DIRECT_EVERY }),
             ..CallerOptions::to(to)
         }
@@ -238,7 +241,7 @@ mod tests {
         "127.0.0.1:0".parse().unwrap()
     }
 
-    /// A show of two seconds; returns the verdict and what was written.
+    /// A show of two seconds, with time-outs after two more; returns the verdict and what was written.
     fn shown(
         obeys: bool,
         refuse: Option<&str>,
@@ -254,7 +257,8 @@ mod tests {
         with(&mut options);
         let front = Stand { relay: Relay::start(options).unwrap(), obeys };
         let cast = Cast { front, backends, baseline: start("baseline") };
-        let script = Script { rates: (50.0, 100.0), ..Script::of(Duration::from_secs(2), 1) };
+        let of_length = Script::of(Duration::from_secs(2), 1);
+        let script = Script { rates: (50.0, 100.0), t1: Duration::from_millis(30), ..of_length };
         let mut written = Vec::new();
         let verdict = play(&cast, &script, &mut Screen::new(&mut written, false)).unwrap();
         (verdict, String::from_utf8(written).unwrap())
