@@ -22,6 +22,7 @@ pub mod caller;
 mod dialog;
 mod engine;
 pub mod histogram;
+mod json;
 mod message;
 mod random;
 pub mod relay;
