@@ -156,16 +156,21 @@ pub struct CallerReport {
 impl CallerReport {
     /// How much longer a call through the balancer waits for its first response than a direct one:
     /// the difference between the quantiles (0.5: medians) of the two distributions, in
-    /// nanoseconds, since the start. `None` while one of them is empty.
+    /// nanoseconds, since the start. `None` while one of them has too few samples for that
+    /// quantile (2 for the median, 100 for 0.99).
     ///
     /// It is a difference of two quantiles and no quantile of differences; it holds the balancer's
     /// work, two more passages through the kernel and, where cores are shared, the waiting for
     /// one; and if the direct backend has less to do than the others, their queues too. It can be
     /// negative by chance while samples are few.
     pub fn added_ns(&self, share: f64) -> Option<i64> {
-        let through = self.through.first_response.quantile(share)?.as_nanos() as i64;
-        let direct = self.direct.first_response.quantile(share)?.as_nanos() as i64;
-        Some(through - direct)
+        let enough = (1.0 / (1.0 - share)).round() as u64;
+        let quantile = |tally: &Tally| {
+            let histogram = &tally.first_response;
+            let latency = histogram.quantile(share).filter(|_| histogram.count() >= enough)?;
+            Some(latency.as_nanos() as i64)
+        };
+        Some(quantile(&self.through)? - quantile(&self.direct)?)
     }
 
     /// Calls through the balancer by the name of the backend that answered.
@@ -244,10 +249,13 @@ mod tests {
     #[test]
     fn the_added_latency_is_the_difference_of_the_quantiles() {
         let report = CallerReport::default();
-        report.through.first_response.record(150);
-        assert_eq!(report.added_ns(0.5), None);
+        (0..99).for_each(|_| report.through.first_response.record(150));
         report.direct.first_response.record(40);
+        assert_eq!(report.added_ns(0.5), None, "one direct call has no median");
+        (0..99).for_each(|_| report.direct.first_response.record(40));
         assert_eq!(report.added_ns(0.5), Some(110));
+        assert_eq!(report.added_ns(0.99), None, "99 calls have no 99th percentile");
+        report.through.first_response.record(150);
         assert_eq!(report.added_ns(0.99), Some(110));
     }
 

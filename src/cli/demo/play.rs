@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// The place of the backend that is drained on the way.
 const DRAINED: usize = 1;
 /// One call of this many goes directly to the baseline.
-const DIRECT_EVERY: u64 = 20;
+const DIRECT_EVERY: u64 = 10;
 /// How long calls may take to end after the last one should have: a time-out of 64*T1 and some.
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -78,7 +78,9 @@ impl Script {
     }
 
     fn caller(&self, to: SocketAddr, baseline: SocketAddr) -> CallerOptions {
-        let (from, rate) = self.rates;
+        // The rates are those through the balancer; direct calls come on top.
+        let both = DIRECT_EVERY as f64 / (DIRECT_EVERY - 1) as f64;
+        let (from, rate) = (self.rates.0 * both, self.rates.1 * both);
         CallerOptions {
             pace: Pace::Open { from, to: rate, ramp: self.ready_at() },
             duration: Some(self.last_start()),
