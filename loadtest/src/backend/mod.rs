@@ -1,0 +1,124 @@
+//! The answering backend: a user agent server that takes every call, and names itself.
+
+mod agent;
+mod leg;
+
+use crate::engine::{self, Engine};
+use crate::report::BackendReport;
+use agent::BackendAgent;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a backend does. Start from [`BackendOptions::named`].
+#[derive(Clone, Debug)]
+pub struct BackendOptions {
+    /// A concrete address (it stands in Contact); port 0: a free one.
+    pub listen: SocketAddr,
+    /// In Server of every response and User-Agent of every request.
+    pub name: String,
+    /// Decides To tags, drops and answer times.
+    pub seed: u64,
+    /// Shortest and longest time from the INVITE to its 200, during which it rings.
+    pub ring: (Duration, Duration),
+    /// Of 1000 datagrams in dialogs that are to be sent, how many are not.
+    pub drop_per_mille: u16,
+    /// Refuse every INVITE with this status, such as "486 Busy Here".
+    pub refuse: Option<String>,
+    /// T1 of RFC 3261 17.1.1.1 (500 ms there).
+    pub t1: Duration,
+    /// Calls known at once at most, ended ones (kept for 64*T1) included; more are answered 503.
+    pub calls_max: usize,
+}
+
+impl BackendOptions {
+    /// A backend that answers at once and loses nothing.
+    pub fn named(name: &str, listen: SocketAddr) -> Self {
+        Self {
+            listen,
+            name: name.to_owned(),
+            seed: 1,
+            ring: (Duration::ZERO, Duration::ZERO),
+            drop_per_mille: 0,
+            refuse: None,
+            t1: Duration::from_millis(500),
+            calls_max: 1_000_000,
+        }
+    }
+
+    /// # Errors
+    /// `InvalidInput`, with what was found and what would be right.
+    fn check(&self) -> io::Result<()> {
+        let wrong = |text: String| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        if self.listen.ip().is_unspecified() {
+            return wrong(format!("{}: Contact needs a concrete address", self.listen));
+        }
+        let line = |text: &str| !text.is_empty() && !text.contains(char::is_control);
+        if !line(&self.name) {
+            return wrong(format!("{:?}: a name is one line", self.name));
+        }
+        let refusal = |text: &str| {
+            let code = text.split(' ').next().and_then(|code| code.parse::<u16>().ok());
+            line(text) && code.is_some_and(|code| (300..700).contains(&code))
+        };
+        if let Some(refuse) = self.refuse.as_deref().filter(|text| !refusal(text)) {
+            return wrong(format!("{refuse:?}: a status of 300 to 699, such as \"486 Busy Here\""));
+        }
+        if self.ring.0 > self.ring.1 {
+            return wrong(format!(
+                "ring {:?} to {:?}: the shortest first",
+                self.ring.0, self.ring.1
+            ));
+        }
+        if self.t1 < Duration::from_millis(1) || self.t1 > Duration::from_secs(10) {
+            return wrong(format!("T1 {:?}: 1 ms to 10 s would be right", self.t1));
+        }
+        Ok(())
+    }
+}
+
+/// A running backend. Dropping it ends it at once.
+#[derive(Debug)]
+pub struct Backend {
+    engine: Engine<BackendAgent>,
+    report: Arc<BackendReport>,
+    address: SocketAddr,
+    name: String,
+}
+
+impl Backend {
+    /// Opens the socket and answers from then on.
+    ///
+    /// # Errors
+    /// `InvalidInput` for options out of their range; else what the kernel said of the socket or
+    /// the threads.
+    pub fn start(options: BackendOptions) -> io::Result<Self> {
+        options.check()?;
+        let socket = engine::open(options.listen)?;
+        let address = socket.local_addr()?;
+        let (report, name) = (Arc::new(BackendReport::default()), options.name.clone());
+        let agent = BackendAgent::new(options, address, Arc::clone(&report));
+        Ok(Self { engine: Engine::start(&name, socket, agent)?, report, address, name })
+    }
+
+    /// The live report.
+    pub fn report(&self) -> &Arc<BackendReport> {
+        &self.report
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// True if an INVITE with this Call-ID came here; forgotten 64*T1 after the end of the call.
+    pub fn saw(&self, call_id: &str) -> bool {
+        self.engine.with(|agent| agent.saw(call_id))
+    }
+}

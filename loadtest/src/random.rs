@@ -1,0 +1,84 @@
+//! Reproducible chance: everything drawn is a function of a seed and of what it is drawn for.
+
+/// A SplitMix64 stream.
+#[derive(Clone, Debug)]
+pub(crate) struct Random(u64);
+
+impl Random {
+    /// The stream of this seed for this purpose (the number of a call, say).
+    pub(crate) fn new(seed: u64, purpose: u64) -> Self {
+        Self(mix(seed ^ mix(purpose.wrapping_add(0x632b_e59b_d9b4_e019))))
+    }
+
+    /// The next 64 bits.
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mix(self.0)
+    }
+
+    /// A number in `0..bound`; 0 when `bound` is 0.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
+    }
+
+    /// A number in `low..=high`; `low` when the range is empty.
+    pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
+        low + self.below(high.saturating_sub(low).saturating_add(1))
+    }
+
+    /// True in `per_mille` of 1000 draws.
+    pub(crate) fn chance(&mut self, per_mille: u16) -> bool {
+        self.below(1000) < u64::from(per_mille)
+    }
+}
+
+/// A fixed hash of bytes under a seed: the same in every build and on every machine.
+pub(crate) fn hash(seed: u64, bytes: &[u8]) -> u64 {
+    let fnv = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |h, &b| {
+        (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    mix(fnv ^ mix(seed))
+}
+
+/// The finisher of SplitMix64: every input bit reaches every output bit.
+fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_and_a_purpose_give_the_same_stream_again() {
+        let draw = |seed, purpose| {
+            let mut random = Random::new(seed, purpose);
+            [random.next(), random.next(), random.next()]
+        };
+        assert_eq!(draw(1, 2), draw(1, 2));
+        assert_ne!(draw(1, 2), draw(1, 3));
+        assert_ne!(draw(1, 2), draw(2, 2));
+    }
+
+    #[test]
+    fn ranges_hold_at_their_edges() {
+        let mut random = Random::new(7, 0);
+        let seen: std::collections::BTreeSet<u64> =
+            (0..1000).map(|_| random.between(3, 5)).collect();
+        assert_eq!(seen.into_iter().collect::<Vec<_>>(), [3, 4, 5]);
+        assert_eq!(random.between(9, 9), 9);
+        assert_eq!(random.between(9, 2), 9);
+        assert_eq!(random.below(0), 0);
+    }
+
+    #[test]
+    fn chance_is_near_what_was_asked() {
+        let mut random = Random::new(7, 1);
+        assert!(!(0..1000).any(|_| random.chance(0)));
+        assert!((0..1000).all(|_| random.chance(1000)));
+        let hits = (0..10_000).filter(|_| random.chance(200)).count();
+        assert!((1800..2200).contains(&hits), "{hits}");
+    }
+}
