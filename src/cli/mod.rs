@@ -5,6 +5,7 @@
 
 mod arguments;
 mod check;
+mod demo;
 mod exit;
 mod run;
 mod terminal;
@@ -31,6 +32,7 @@ fn dispatch(command: Command) -> Exit {
     match command {
         Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => check::check(arguments),
+        Command::Demo(arguments) => demo::demo(arguments),
     }
 }
 
@@ -56,6 +58,12 @@ enum Command {
     /// Takes the flags of `run`. Warnings and problems go to standard error with file, line and
     /// column.
     Check(Arguments),
+
+    /// Show it: a balancer, four backends and a caller on free loopback ports, one backend drained on
+    /// the way
+    ///
+    /// Exits with 0 only if no call was lost and no dialog changed its backend.
+    Demo(demo::Arguments),
 }
 
 const RUN_EXAMPLES: &str = "\

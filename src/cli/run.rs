@@ -3,6 +3,7 @@
 use super::arguments::Arguments;
 use super::{Exit, terminal};
 use crate::config::Config;
+use crate::control;
 
 /// Loads the configuration and serves.
 pub(super) fn run(arguments: Arguments) -> Exit {
@@ -14,7 +15,11 @@ pub(super) fn run(arguments: Arguments) -> Exit {
 
 /// The one door to the control room.
 fn serve(config: Config) -> Exit {
-    let _ = config;
-    terminal::error("this build has no workers");
-    Exit::Unavailable
+    match control::run(config) {
+        Ok(()) => Exit::Success,
+        Err(failure) => {
+            terminal::error(&failure.text);
+            Exit::from_code(failure.exit)
+        }
+    }
 }

@@ -1,6 +1,5 @@
 //! Why the balancer cannot start or go on: a text for the operator and the exit code.
 
-use crate::limits::BACKENDS_MAX;
 use crate::pool::PoolError;
 use crate::worker::StartError;
 use std::fmt;
@@ -78,20 +77,7 @@ impl From<StartError> for Failure {
 
 impl From<PoolError> for Failure {
     fn from(error: PoolError) -> Self {
-        Self::config(match error {
-            PoolError::TooMany(found) => {
-                format!("{found} backends in one pool; at most {BACKENDS_MAX}")
-            }
-            PoolError::SameName(name) => {
-                format!("two backends are named {name:?}: the name is the identity, rename one")
-            }
-            PoolError::SameAddress(one, two) => {
-                format!("backends {one:?} and {two:?} have the same address: remove one")
-            }
-            PoolError::SameIdentity(one, two) => {
-                format!("the names {one:?} and {two:?} have the same 32-bit identity: rename one")
-            }
-        })
+        Self::config(error.to_string())
     }
 }
 
