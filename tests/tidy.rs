@@ -26,7 +26,7 @@ const ARROWS: &[(&str, &[Target])] = &[
     ("io", &[All("limits")]),
     ("stream", &[All("sip"), All("limits")]),
     ("proxy", &[All("sip"), All("pool"), All("limits")]),
-    ("metrics", &[Only("pool", IDENTITIES), Only("proxy", REASONS), All("limits")]),
+    ("metrics", &[All("pool"), Only("proxy", REASONS), All("limits")]),
     (
         "worker",
         &[
@@ -53,7 +53,17 @@ const ARROWS: &[(&str, &[Target])] = &[
             All("limits"),
         ],
     ),
-    ("cli", &[All("control"), All("config"), All("pool"), All("metrics"), All("limits")]),
+    (
+        "cli",
+        &[
+            All("control"),
+            All("config"),
+            All("pool"),
+            All("metrics"),
+            Only("proxy", SETTINGS),
+            All("limits"),
+        ],
+    ),
 ];
 
 enum Target {
@@ -63,8 +73,9 @@ enum Target {
 }
 use Target::{All, Only};
 
-const IDENTITIES: &[&str] = &["BackendId", "State"];
+/// The reasons that are counted.
 const REASONS: &[&str] = &["reason", "Absorb", "Answer", "Drop", "Forwarded"];
+/// The types that a config is made of and a shard is started with.
 const SETTINGS: &[&str] = &[
     "settings",
     "Key",
@@ -393,7 +404,7 @@ mod self_test {
         finds(arrows, 1, "src/worker/mod.rs", "use crate::config::Config;");
         finds(arrows, 1, "src/cli/run.rs", "use crate::worker::Workers;");
         finds(arrows, 1, "src/config/mod.rs", "use crate::proxy::{Key, Proxy};");
-        finds(arrows, 1, "src/metrics/mod.rs", "use crate::pool::{BackendId, Pool};");
+        finds(arrows, 1, "src/metrics/mod.rs", "use crate::proxy::{Absorb, Proxy};");
         finds(arrows, 1, "src/control/mod.rs", "use crate::io::{os, ring};");
         finds(arrows, 1, "src/control/mod.rs", "use crate::io;");
         finds(arrows, 1, "src/attic/mod.rs", "//! A room that nobody drew.");
