@@ -1,10 +1,28 @@
 //! The workers: one thread a core, each a ring, a shard and a loop.
+//!
+//! The only place where `io` and `proxy` meet. A worker receives from its own socket of every
+//! listener and from the ports towards the backends that it owns, deals with what its shard owns,
+//! hands over the rest, and counts. Nothing in the loop allocates, locks or waits for another worker.
 
+mod backends;
+mod core;
+mod count;
+mod desk;
+mod record;
+mod shard;
+mod start;
+#[cfg(test)]
+mod tests;
+mod turn;
+
+use crate::io::os::Event;
 use crate::metrics::Cells;
 use crate::pool::Pool;
-use crate::proxy::Settings;
+use crate::proxy::{Proxy, Settings};
 use arc_swap::ArcSwap;
+use std::fmt;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 /// All that the workers are started with.
 #[derive(Debug)]
@@ -30,24 +48,61 @@ pub enum StartError {
     Permission(String),
 }
 
-/// Running workers.
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Unavailable(text) | Self::Permission(text)) = self;
+        f.write_str(text)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Running workers. Dropped, they are stopped.
 #[derive(Debug)]
-pub struct Workers {}
+pub struct Workers {
+    threads: Vec<Thread>,
+}
+
+#[derive(Debug)]
+struct Thread {
+    stop: Event,
+    handle: Option<JoinHandle<Result<(), String>>>,
+}
 
 impl Workers {
     /// Opens every socket, builds every ring, starts the threads.
     ///
     /// # Errors
     /// When a socket or a ring cannot be had; nothing is left running then.
-    pub fn start(_plan: Plan) -> Result<Self, StartError> {
-        Ok(Self {})
+    ///
+    /// # Panics
+    /// If the plan contradicts itself: not one cells and one settings for each of 1 to
+    /// [`crate::limits::WORKERS_MAX`] workers, or a worker that sends from a port that another one
+    /// receives from. Ports towards the backends belong to the workers in order of port number:
+    /// the first to worker 0, and so on, round again.
+    pub fn start(plan: Plan) -> Result<Self, StartError> {
+        start::start(plan, Proxy::new)
     }
 
     /// True once a worker has ended by itself (it met an error it cannot go on from).
     pub fn failed(&self) -> bool {
-        false
+        self.threads.iter().any(|one| one.handle.as_ref().is_some_and(JoinHandle::is_finished))
     }
 
     /// Asks every worker to end after the turn it is in, and waits for them.
-    pub fn stop(self) {}
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.threads.iter().for_each(|one| one.stop.set());
+        for (number, thread) in self.threads.iter_mut().enumerate() {
+            // An error was logged where it arose; a panic was printed.
+            if let Some(Err(_)) = thread.handle.take().map(JoinHandle::join) {
+                tracing::error!(worker = number, "the worker has panicked");
+            }
+        }
+    }
 }

@@ -1,0 +1,68 @@
+//! What the loop asks of the core. [`Proxy`] is the core; tests of the loop bring a simpler one.
+
+use crate::pool::{BackendId, Pool};
+use crate::proxy::{Ingress, Now, Proxy, Verdict};
+use crate::sip::{self, Span};
+
+/// One shard; see the contract in [`crate::proxy`].
+pub(super) trait Core {
+    /// The Call-ID of a datagram.
+    fn call_key(bytes: &[u8]) -> Option<Span>;
+
+    /// One datagram.
+    fn handle(
+        &mut self,
+        now: Now,
+        pool: &Pool,
+        ingress: &Ingress,
+        bytes: &[u8],
+        out: &mut [u8],
+    ) -> Verdict;
+
+    /// The backend of this Call-ID's pin.
+    fn pinned(&self, call_id: &[u8]) -> Option<BackendId>;
+
+    /// Sweeps; called once a turn.
+    fn handle_timeout(&mut self, now: Now);
+
+    /// Pins in use.
+    fn pins(&self) -> usize;
+
+    /// Confirmed dialogs.
+    fn dialogs(&self) -> usize;
+}
+
+impl Core for Proxy {
+    #[inline]
+    fn call_key(bytes: &[u8]) -> Option<Span> {
+        sip::call_key(bytes)
+    }
+
+    #[inline]
+    fn handle(
+        &mut self,
+        now: Now,
+        pool: &Pool,
+        ingress: &Ingress,
+        bytes: &[u8],
+        out: &mut [u8],
+    ) -> Verdict {
+        Self::handle(self, now, pool, ingress, bytes, out)
+    }
+
+    fn pinned(&self, call_id: &[u8]) -> Option<BackendId> {
+        Self::pinned(self, call_id)
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        Self::handle_timeout(self, now);
+    }
+
+    fn pins(&self) -> usize {
+        Self::pins(self)
+    }
+
+    fn dialogs(&self) -> usize {
+        Self::dialogs(self)
+    }
+}

@@ -1,0 +1,106 @@
+//! From reasons and errors to cells: the only place that knows which counter means what.
+
+use crate::io::driver::Errno;
+use crate::metrics::{Cell, Cells};
+use crate::proxy::{Forwarded, Verdict};
+
+/// Counts a verdict. [`Verdict::Ask`] counts when it is answered.
+#[inline]
+pub(super) fn verdict(cells: &Cells, verdict: &Verdict) {
+    match *verdict {
+        Verdict::Forward { kind, .. } => match kind {
+            Forwarded::RequestToBackend => cells.requests_to_backends.increment(),
+            Forwarded::RequestToClient => cells.requests_to_clients.increment(),
+            Forwarded::Response(code) => {
+                let class = usize::from(code / 100).clamp(1, 6) - 1;
+                cells.responses[class].increment();
+            }
+        },
+        Verdict::Reply { answer, .. } => increment(&cells.answers, answer as usize),
+        Verdict::Absorb(absorb) => increment(&cells.absorbed, absorb as usize),
+        Verdict::Drop(drop) => increment(&cells.dropped, drop as usize),
+        Verdict::Ask { .. } => {}
+    }
+}
+
+#[inline]
+fn increment(cells: &[Cell], reason: usize) {
+    cells[reason].increment(); // the cells have the length of `ALL`
+}
+
+/// Counts the end of a send.
+#[inline]
+pub(super) fn sent(cells: &Cells, result: Result<u32, Errno>) {
+    match result {
+        Ok(bytes) => {
+            cells.datagrams_sent.increment();
+            cells.bytes_sent.add(u64::from(bytes));
+        }
+        Err(Errno(libc::EAGAIN)) => cells.send_full.increment(),
+        Err(errno) if errno.is_icmp() => cells.icmp_errors.increment(),
+        Err(_) => cells.send_errors.increment(),
+    }
+}
+
+/// Counts the end of a receive.
+pub(super) fn receive_ended(cells: &Cells, errno: Errno) {
+    match errno {
+        Errno(libc::ENOBUFS) => cells.buffers_exhausted.increment(),
+        Errno(libc::ECANCELED) => {} // we asked for it
+        errno if errno.is_icmp() => cells.icmp_errors.increment(),
+        _ => cells.receive_errors.increment(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::{Absorb, Answer, Drop, Egress, SocketIndex};
+
+    fn forward(kind: Forwarded) -> Verdict {
+        let to = "192.0.2.1:5060".parse().unwrap();
+        let egress = Egress { socket: SocketIndex(0), to, backend: None };
+        Verdict::Forward { egress, len: 0, kind }
+    }
+
+    #[test]
+    fn every_reason_has_its_cell() {
+        let cells = Cells::new(Vec::new());
+        Absorb::ALL.iter().for_each(|one| verdict(&cells, &Verdict::Absorb(*one)));
+        Drop::ALL.iter().for_each(|one| verdict(&cells, &Verdict::Drop(*one)));
+        for answer in Answer::ALL {
+            let Verdict::Forward { egress, .. } = forward(Forwarded::RequestToClient) else {
+                unreachable!()
+            };
+            verdict(&cells, &Verdict::Reply { egress, len: 0, answer: *answer });
+        }
+        let all = cells.absorbed.iter().chain(&cells.dropped).chain(&cells.answers);
+        assert!(all.map(Cell::value).all(|value| value == 1));
+    }
+
+    #[test]
+    fn responses_are_counted_by_class() {
+        let cells = Cells::new(Vec::new());
+        for code in [100, 199, 200, 302, 486, 503, 600, 699] {
+            verdict(&cells, &forward(Forwarded::Response(code)));
+        }
+        let classes = cells.responses.each_ref().map(Cell::value);
+        assert_eq!(classes, [2, 1, 1, 1, 1, 2]);
+    }
+
+    #[test]
+    fn errors_of_sends_and_receives_are_counted_by_kind() {
+        let cells = Cells::new(Vec::new());
+        let send = [libc::EAGAIN, libc::ECONNREFUSED, libc::EHOSTUNREACH, libc::EMSGSIZE];
+        send.iter().for_each(|errno| sent(&cells, Err(Errno(*errno))));
+        let receive = [libc::ENOBUFS, libc::ECANCELED, libc::ENETUNREACH, libc::ENOMEM];
+        receive.iter().for_each(|errno| receive_ended(&cells, Errno(*errno)));
+        sent(&cells, Ok(500));
+        assert_eq!(cells.send_full.value(), 1);
+        assert_eq!(cells.icmp_errors.value(), 3);
+        assert_eq!(cells.send_errors.value(), 1);
+        assert_eq!(cells.buffers_exhausted.value(), 1);
+        assert_eq!(cells.receive_errors.value(), 1);
+        assert_eq!((cells.datagrams_sent.value(), cells.bytes_sent.value()), (1, 500));
+    }
+}

@@ -1,0 +1,316 @@
+//! Where a datagram is dealt with: whose it is, what the core says, where the answer leaves.
+//!
+//! It has everything of a worker but the receive slots and the hand-off inboxes, from which the loop
+//! lends it one message at a time.
+
+use super::backends::Backends;
+use super::core::Core;
+use super::count;
+use super::record::{self, Task};
+use super::shard::Shard;
+use crate::io::buffers::{Received, SendSlot};
+use crate::io::driver::{Completion, Driver, Errno};
+use crate::io::handoff::{Doorbell, Outbox};
+use crate::io::{FileIndex, socket};
+use crate::metrics::Cells;
+use crate::pool::{BackendId, BackendSlot, Pool};
+use crate::proxy::{Drop, Egress, Ingress, Now, Replaced, Role, Settings, Verdict};
+use crate::sip::Span;
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+/// How other workers reach one.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    /// Says whether its ring must be rung.
+    pub(super) doorbell: Doorbell,
+    /// Its ring.
+    pub(super) ring: OwnedFd,
+}
+
+/// The worker but for what it reads from.
+pub(super) struct Desk<C> {
+    pub(super) core: C,
+    pub(super) driver: Driver,
+    pub(super) cells: Arc<Cells>,
+    pub(super) settings: Arc<Settings>,
+    pub(super) pool: Arc<Pool>,
+    pub(super) backends: Backends,
+    pub(super) shard: Shard,
+    /// This worker's number.
+    pub(super) number: usize,
+    /// By worker; `None` at our own place.
+    pub(super) outboxes: Vec<Option<Outbox>>,
+    pub(super) mailboxes: Arc<[Mailbox]>,
+    /// Workers that something was written to in this turn.
+    pub(super) written_to: Vec<usize>,
+    /// Datagrams that the kernel has delivered and the loop has not yet taken.
+    pub(super) received: VecDeque<Received>,
+    /// Receives that have ended and are to be armed again, or closed.
+    pub(super) ended: Vec<FileIndex>,
+    /// Receives that failed in a way that arming them at once may repeat: armed at the next tick.
+    pub(super) later: Vec<FileIndex>,
+    /// A backend to connect to at the end of the turn.
+    pub(super) connect: Option<(BackendSlot, Egress)>,
+    /// SO_RCVBUF of a connected socket, bytes.
+    pub(super) receive_buffer: usize,
+    /// The event that stops this worker has come.
+    pub(super) stopped: bool,
+}
+
+impl<C: Core> Desk<C> {
+    /// A datagram from a socket: handles it, or gives it to the worker that owns its Call-ID.
+    #[inline]
+    pub(super) fn route(&mut self, now: Now, ingress: Ingress, bytes: &[u8]) -> io::Result<()> {
+        if self.shard.is_split()
+            && let Some(call_id) = C::call_key(bytes).and_then(|span| part(bytes, span))
+        {
+            let owner = self.shard.owner(call_id);
+            if owner != self.number {
+                if self.hand_over(owner, Task::Handle, &ingress, bytes) {
+                    self.cells.handoffs.increment();
+                }
+                return Ok(());
+            }
+        }
+        // Without a Call-ID it has no owner, and needs none.
+        self.handle(now, ingress, bytes)
+    }
+
+    /// A record from another worker.
+    pub(super) fn record(&mut self, now: Now, from: usize, record: &[u8]) -> io::Result<()> {
+        let Some((task, mut ingress, bytes)) = record::decode(record) else {
+            debug_assert!(false, "worker {from} wrote a record that is none");
+            return Ok(());
+        };
+        match task {
+            Task::Handle => self.handle(now, ingress, bytes),
+            Task::Ask(span) => {
+                ingress.replaced = Replaced::Answered(self.pinned(bytes, span));
+                self.hand_over(from, Task::Handle, &ingress, bytes);
+                Ok(())
+            }
+        }
+    }
+
+    /// A message whose Call-ID is ours.
+    #[inline]
+    fn handle(&mut self, now: Now, mut ingress: Ingress, bytes: &[u8]) -> io::Result<()> {
+        let Some(slot) = self.take_slot()? else {
+            self.cells.send_full.increment();
+            return Ok(());
+        };
+        let mut verdict = self.ask_core(now, &ingress, bytes, &slot);
+        if let Verdict::Ask { call_id } = verdict {
+            let Some(answer) = self.ask_owner(&ingress, bytes, call_id) else {
+                self.driver.put_back(slot);
+                return Ok(());
+            };
+            ingress.replaced = answer;
+            verdict = self.ask_core(now, &ingress, bytes, &slot);
+        }
+        self.act(verdict, slot)
+    }
+
+    #[inline]
+    fn ask_core(&mut self, now: Now, ingress: &Ingress, bytes: &[u8], slot: &SendSlot) -> Verdict {
+        let out = self.driver.message(slot);
+        self.core.handle(now, &self.pool, ingress, bytes, out)
+    }
+
+    /// The answer for [`Verdict::Ask`] if this worker has it; else the message is on its way to the
+    /// one that has, and comes back, or was dropped.
+    fn ask_owner(&mut self, ingress: &Ingress, bytes: &[u8], span: Span) -> Option<Replaced> {
+        if ingress.replaced != Replaced::Unasked {
+            // The core was answered already: asking on and on would be a loop.
+            debug_assert!(false, "the core asks a second time");
+            self.cells.dropped[Drop::Unanswerable as usize].increment();
+            return None;
+        }
+        let owner = part(bytes, span).map_or(self.number, |call_id| self.shard.owner(call_id));
+        if owner == self.number {
+            return Some(Replaced::Answered(self.pinned(bytes, span)));
+        }
+        self.hand_over(owner, Task::Ask(span), ingress, bytes);
+        None
+    }
+
+    fn pinned(&self, bytes: &[u8], span: Span) -> Option<BackendId> {
+        part(bytes, span).and_then(|call_id| self.core.pinned(call_id))
+    }
+
+    #[inline]
+    fn act(&mut self, verdict: Verdict, slot: SendSlot) -> io::Result<()> {
+        count::verdict(&self.cells, &verdict);
+        match verdict {
+            Verdict::Forward { egress, len, .. } => {
+                if let Some(backend) = egress.backend {
+                    self.note_request(backend, &egress);
+                }
+                self.send(slot, len, &egress)
+            }
+            Verdict::Reply { egress, len, .. } => self.send(slot, len, &egress),
+            Verdict::Absorb(_) | Verdict::Drop(_) => {
+                self.driver.put_back(slot);
+                Ok(())
+            }
+            Verdict::Ask { .. } => {
+                debug_assert!(false, "the core asks a second time");
+                self.cells.dropped[Drop::Unanswerable as usize].increment();
+                self.driver.put_back(slot);
+                Ok(())
+            }
+        }
+    }
+
+    #[inline]
+    fn note_request(&mut self, backend: BackendSlot, egress: &Egress) {
+        if self.backends.count(backend, &self.cells) && self.connect.is_none() {
+            // From a listener, and from another worker's port, it stays unconnected.
+            let socket = &self.settings.sockets[usize::from(egress.socket.0)];
+            let ours = self.settings.sides.iter().any(|side| side.egress == egress.socket);
+            if socket.role == Role::BackendPort && ours {
+                self.connect = Some((backend, *egress));
+            } else {
+                self.backends.leave_unconnected(backend);
+            }
+        }
+    }
+
+    #[inline]
+    fn send(&mut self, slot: SendSlot, len: usize, egress: &Egress) -> io::Result<()> {
+        let (file, to) = self.backends.way(egress);
+        self.driver.send(slot, len, file, to)
+    }
+
+    /// Writes a message into the ring of another worker. False: it is full, and the message dropped.
+    fn hand_over(&mut self, to: usize, task: Task, ingress: &Ingress, bytes: &[u8]) -> bool {
+        let header = record::encode(task, ingress);
+        let outbox = self.outboxes.get_mut(to).and_then(Option::as_mut);
+        if !outbox.is_some_and(|outbox| outbox.push(&header, bytes)) {
+            self.cells.handoff_full.increment();
+            return false;
+        }
+        if !self.written_to.contains(&to) {
+            self.written_to.push(to);
+        }
+        true
+    }
+
+    /// One doorbell for each worker that was written to in this turn and is asleep.
+    pub(super) fn ring_doorbells(&mut self) -> io::Result<()> {
+        while let Some(to) = self.written_to.pop() {
+            let mailbox = &self.mailboxes[to];
+            if mailbox.doorbell.push() {
+                self.cells.doorbells.increment();
+                self.driver.ring_doorbell(mailbox.ring.as_fd(), to as u32)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A send slot. When all are used up in one turn: submits what is queued, which frees them.
+    #[inline]
+    fn take_slot(&mut self) -> io::Result<Option<SendSlot>> {
+        match self.driver.take_slot() {
+            Some(slot) => Ok(Some(slot)),
+            None => {
+                self.driver.enter(None)?;
+                self.reap()?;
+                Ok(self.driver.take_slot())
+            }
+        }
+    }
+
+    /// Takes every completion. Datagrams wait in `received`, of which there are never more than
+    /// receive slots: a slot is given back only when its datagram was dealt with.
+    pub(super) fn reap(&mut self) -> io::Result<()> {
+        while let Some(completion) = self.driver.completion() {
+            match completion {
+                Completion::Datagram { received, armed } => {
+                    if !armed {
+                        self.ended.push(received.file);
+                    }
+                    self.received.push_back(received);
+                }
+                Completion::ReceiveEnded { file, errno } => self.receive_ended(file, errno)?,
+                Completion::Sent { slot, result } => self.sent(slot, result)?,
+                Completion::Stop => self.stopped = true,
+                Completion::DoorbellFailed { target, errno } => {
+                    // What was written stays; the worker finds it when it wakes, within a second.
+                    let target = target as usize;
+                    self.mailboxes[target].doorbell.failed();
+                    if !matches!(errno, Errno(libc::EBADFD | libc::EOWNERDEAD)) {
+                        self.written_to.push(target); // ring again in this turn
+                    }
+                }
+                Completion::Doorbell | Completion::Cancelled => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn receive_ended(&mut self, file: FileIndex, errno: Errno) -> io::Result<()> {
+        count::receive_ended(&self.cells, errno);
+        match errno.0 {
+            // A socket that is none, or a request that makes no sense: no arming again helps.
+            libc::EBADF | libc::ENOTSOCK | libc::EINVAL | libc::EOPNOTSUPP | libc::EFAULT => {
+                return Err(io::Error::from_raw_os_error(errno.0));
+            }
+            libc::ENOBUFS | libc::ECANCELED => self.ended.push(file),
+            _ if errno.is_icmp() => self.ended.push(file),
+            _ => self.later.push(file),
+        }
+        Ok(())
+    }
+
+    fn sent(&mut self, slot: SendSlot, result: Result<u32, Errno>) -> io::Result<()> {
+        count::sent(&self.cells, result);
+        let slot = match result {
+            Err(Errno(libc::ECONNREFUSED))
+                if !self.backends.is_closing(self.driver.file(&slot)) =>
+            {
+                self.driver.send_again(slot)?
+            }
+            _ => Some(slot),
+        };
+        if let Some(slot) = slot {
+            self.driver.put_back(slot);
+        }
+        Ok(())
+    }
+
+    /// Opens the connected socket that [`Desk::note_request`] has found due.
+    pub(super) fn connect(&mut self) -> io::Result<()> {
+        let Some((backend, egress)) = self.connect.take() else { return Ok(()) };
+        let Some(file) = self.backends.free_file() else {
+            self.backends.leave_unconnected(backend);
+            return Ok(());
+        };
+        let local = self.settings.sockets[usize::from(egress.socket.0)].address;
+        let opened =
+            socket::open_connected(local, egress.to, self.receive_buffer).and_then(|socket| {
+                self.driver.replace_file(file, Some(socket.as_fd())).map(|()| socket)
+            });
+        match opened {
+            Ok(socket) => {
+                self.backends.connected(file, &egress, socket);
+                // What came in between bind and connect waits there and is received like the rest.
+                self.driver.arm_receive(file)
+            }
+            // The unconnected socket serves as well.
+            Err(error) => {
+                tracing::warn!(backend = %egress.to, %error, "no connected socket to this backend");
+                self.backends.leave_unconnected(backend);
+                Ok(())
+            }
+        }
+    }
+}
+
+#[inline]
+fn part(bytes: &[u8], span: Span) -> Option<&[u8]> {
+    bytes.get(span.start as usize..span.end as usize)
+}

@@ -1,0 +1,197 @@
+//! The loop of a worker: one `io_uring_enter` a turn.
+//!
+//! 1. Submit what the last turn queued, and wait (a second at most).
+//! 2. Take the time and the pool, once.
+//! 3. Take every completion.
+//! 4. Deal with the received datagrams, then with what other workers handed over.
+//! 5. Give the receive slots back, then arm the receives that have ended: in this order, for a
+//!    receive armed on an empty ring ends at once.
+//! 6. Let the core sweep; ring doorbells; once a second refresh the gauges.
+
+use super::core::Core;
+use super::desk::Desk;
+use super::record::HEADER_SIZE;
+use crate::io::buffers::{ReceiveSlots, Received};
+use crate::io::handoff::Inbox;
+use crate::io::{FileIndex, os, socket};
+use crate::limits::MESSAGE_SIZE_MAX;
+use crate::pool::Pool;
+use crate::proxy::{Ingress, Now, Replaced};
+use arc_swap::ArcSwap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The longest record of a hand-off ring, bytes.
+pub(super) const RECORD_SIZE_MAX: usize = HEADER_SIZE + MESSAGE_SIZE_MAX;
+
+/// Records taken from all hand-off rings in a turn: as many as a turn receives at most.
+const RECORDS_PER_TURN: usize = 256;
+
+/// The longest wait, and from one look at the gauges to the next.
+const TICK_MS: u64 = 1000;
+
+/// A worker.
+pub(super) struct Worker<C> {
+    pub(super) desk: Desk<C>,
+    pub(super) receive: ReceiveSlots,
+    /// By worker; `None` at our own place.
+    pub(super) inboxes: Vec<Option<Inbox>>,
+    pub(super) shared_pool: Arc<ArcSwap<Pool>>,
+    /// One record, or one datagram of a socket that is being closed.
+    pub(super) scratch: Box<[u8]>,
+    /// Somebody has handed something over that we have not taken.
+    pub(super) handed_over: bool,
+    /// Whose inbox is looked into first, so that none starves.
+    pub(super) first_inbox: usize,
+    /// When the gauges are due.
+    pub(super) tick_ms: u64,
+}
+
+impl<C: Core> Worker<C> {
+    /// Arms `files`, then turns until the stop event comes.
+    ///
+    /// # Errors
+    /// What a worker cannot go on from.
+    pub(super) fn run(&mut self, files: &[FileIndex]) -> io::Result<()> {
+        for file in files {
+            self.desk.driver.arm_receive(*file)?;
+        }
+        while !self.desk.stopped {
+            self.turn()?;
+        }
+        self.desk.driver.enter(None)?; // what the last turn queued
+        self.desk.reap()
+    }
+
+    fn turn(&mut self) -> io::Result<()> {
+        self.wait()?;
+        let now = Now { ms: os::now_ms() };
+        self.follow_pool()?;
+        self.desk.reap()?;
+        self.deal_with_received(now)?;
+        self.deal_with_handed_over(now)?;
+        self.receive.publish();
+        self.desk.connect()?;
+        self.arm_again(now)?;
+        self.desk.core.handle_timeout(now);
+        self.desk.ring_doorbells()?;
+        if now.ms >= self.tick_ms {
+            self.tick(now);
+        }
+        let (cells, driver) = (&self.desk.cells, &self.desk.driver);
+        cells.enters.set(driver.enters());
+        cells.cq_overflows.set(driver.overflows());
+        Ok(())
+    }
+
+    fn wait(&mut self) -> io::Result<()> {
+        let doorbell = &self.desk.mailboxes[self.desk.number].doorbell;
+        let may_sleep = !self.handed_over && doorbell.sleep();
+        let ms = self.tick_ms.saturating_sub(os::now_ms()).clamp(1, TICK_MS);
+        self.desk.driver.enter(may_sleep.then(|| Duration::from_millis(ms)))?;
+        self.handed_over |= doorbell.wake();
+        Ok(())
+    }
+
+    fn follow_pool(&mut self) -> io::Result<()> {
+        let current = self.shared_pool.load();
+        if Arc::ptr_eq(&current, &self.desk.pool) {
+            return Ok(());
+        }
+        self.desk.pool = arc_swap::Guard::into_inner(current);
+        self.desk.connect = None; // its slot is of the pool before
+        for file in self.desk.backends.follow(&self.desk.pool) {
+            self.desk.driver.cancel_receive(file)?;
+        }
+        Ok(())
+    }
+
+    fn deal_with_received(&mut self, now: Now) -> io::Result<()> {
+        while let Some(received) = self.desk.received.pop_front() {
+            self.deal_with_one(now, &received)?;
+            self.receive.give_back(received);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn deal_with_one(&mut self, now: Now, received: &Received) -> io::Result<()> {
+        let cells = &self.desk.cells;
+        let datagram = self.receive.datagram(received);
+        let socket = self.desk.backends.ingress(received.file);
+        let (Some(datagram), Some(socket)) = (datagram, socket) else {
+            cells.receive_errors.increment(); // not what the kernel promises
+            return Ok(());
+        };
+        cells.datagrams_received.increment();
+        cells.bytes_received.add(datagram.bytes.len() as u64);
+        if datagram.truncated {
+            cells.truncated.increment();
+            return Ok(());
+        }
+        let ingress = Ingress { source: datagram.source, socket, replaced: Replaced::Unasked };
+        self.desk.route(now, ingress, datagram.bytes)
+    }
+
+    fn deal_with_handed_over(&mut self, now: Now) -> io::Result<()> {
+        if !self.handed_over {
+            return Ok(());
+        }
+        self.handed_over = false;
+        let mut left = RECORDS_PER_TURN;
+        let workers = self.inboxes.len();
+        for step in 0..workers {
+            let from = (self.first_inbox + step) % workers;
+            let Some(inbox) = &mut self.inboxes[from] else { continue };
+            while let Some(len) = inbox.pop(&mut self.scratch) {
+                self.desk.record(now, from, &self.scratch[..len])?;
+                left -= 1;
+                if left == 0 {
+                    self.handed_over = true; // there may be more: do not wait
+                    self.first_inbox = from + 1;
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Arms the receives that have ended, but for those of connections that are being closed.
+    fn arm_again(&mut self, now: Now) -> io::Result<()> {
+        if now.ms >= self.tick_ms {
+            let desk = &mut self.desk;
+            desk.ended.append(&mut desk.later);
+        }
+        while let Some(file) = self.desk.ended.pop() {
+            if self.desk.backends.is_closing(file) {
+                self.close(now, file)?;
+            } else {
+                self.desk.driver.arm_receive(file)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes a connection whose receive has ended. What still waits in it is dealt with.
+    fn close(&mut self, now: Now, file: FileIndex) -> io::Result<()> {
+        let Some(connection) = self.desk.backends.close(file) else { return Ok(()) };
+        self.desk.driver.replace_file(file, None)?;
+        while let Some((len, source)) = socket::drain(&connection.socket, &mut self.scratch) {
+            self.desk.cells.datagrams_received.increment();
+            self.desk.cells.bytes_received.add(len as u64);
+            let socket = connection.local;
+            let ingress = Ingress { source, socket, replaced: Replaced::Unasked };
+            self.desk.route(now, ingress, &self.scratch[..len])?;
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self, now: Now) {
+        self.tick_ms = now.ms + TICK_MS;
+        let cells = &self.desk.cells;
+        cells.cpu_ns.set(os::thread_cpu_ns());
+        cells.pins.set(self.desk.core.pins() as u64);
+        cells.dialogs.set(self.desk.core.dialogs() as u64);
+    }
+}
