@@ -3,8 +3,9 @@
 //! The control thread holds one; tests and the demo hold theirs in their own process.
 
 use super::plan::{self, Network, Outline};
-use super::{Failure, log, ports, system};
+use super::{Failure, log, ports};
 use crate::config::Config;
+use crate::io::os;
 use crate::metrics::{Cells, Metrics, Source};
 use crate::pool::{Policy, Pool, State};
 use crate::proxy::{Key, Keys, LocalSocket, Role, Settings, Side};
@@ -36,8 +37,7 @@ impl Balancer {
     /// When io_uring, a port or a way to a backend is missing, or the config contradicts the machine;
     /// nothing is left running then.
     pub fn start(mut config: Config) -> Result<Self, Failure> {
-        system::check_ring().map_err(|(exit, text)| Failure { exit, text })?;
-        let cores = system::usable_cores();
+        let cores = os::allowed_cores().map_or(1, |cores| cores.len());
         let workers = plan::worker_count(&config, cores)?;
         if config.workers.is_none() && workers < cores {
             tracing::warn!(
@@ -48,7 +48,6 @@ impl Balancer {
         ports::choose(&mut config.listeners)?;
         let network = ask_network(&config)?;
         let outline = plan::outline(&config, workers, &network)?;
-        ports::refuse_busy(&outline.sockets)?;
         Self::assemble(&config, outline, workers <= cores)
     }
 
@@ -143,7 +142,7 @@ impl Balancer {
 fn ask_network(config: &Config) -> Result<Network, Failure> {
     let has_wildcard = config.listeners.iter().any(|listener| listener.bind.ip().is_unspecified());
     let local = if has_wildcard {
-        system::local_addresses().map_err(|error| {
+        os::local_addresses().map_err(|error| {
             Failure::unavailable(format!(
                 "a listener stands for every local address, but they cannot be listed: {error}; name \
                  the addresses in the config instead"
@@ -152,7 +151,7 @@ fn ask_network(config: &Config) -> Result<Network, Failure> {
     } else {
         Vec::new()
     };
-    let towards = |address| system::source_address_towards(address).map_err(|e| e.to_string());
+    let towards = |address| os::source_address_towards(address).map_err(|e| e.to_string());
     let sources = config.pool.backends.iter().map(|backend| towards(backend.address)).collect();
     Ok(Network { local, sources })
 }
@@ -191,7 +190,7 @@ fn keys(config: &Config) -> Result<Keys, Failure> {
         "no token key in [cluster], so a random one is used: after a restart, and on other nodes, \
          dialogs of this run are routed by hash instead of by token"
     );
-    let bytes = system::random().map_err(|error| {
+    let bytes = os::random_bytes().map_err(|error| {
         Failure::unavailable(format!("no random token key: {error}; set a key in [cluster]"))
     })?;
     let number = previous.map_or(0, |previous| (previous.number + 1) % 4);

@@ -1,5 +1,6 @@
 //! Why the balancer cannot start or go on: a text for the operator and the exit code.
 
+use crate::io::diagnose::{self, Class};
 use crate::pool::PoolError;
 use crate::worker::StartError;
 use std::fmt;
@@ -72,6 +73,16 @@ impl From<StartError> for Failure {
             StartError::Unavailable(text) => Self { exit: Self::UNAVAILABLE, text },
             StartError::Permission(text) => Self { exit: Self::PERMISSION, text },
         }
+    }
+}
+
+impl From<diagnose::Failure> for Failure {
+    fn from(failure: diagnose::Failure) -> Self {
+        let exit = match failure.class {
+            Class::Unavailable => Self::UNAVAILABLE,
+            Class::Permission => Self::PERMISSION,
+        };
+        Self { exit, text: failure.text }
     }
 }
 

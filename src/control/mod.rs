@@ -16,7 +16,6 @@ mod ports;
 mod runtime;
 mod serve;
 mod signals;
-mod system;
 
 pub use balancer::Balancer;
 pub use failure::Failure;
@@ -29,7 +28,6 @@ use crate::config::Config;
 /// Why it could not start or go on, with the exit code of the process.
 pub fn run(config: Config) -> Result<(), Failure> {
     log::install(config.log);
-    system::check_ring().map_err(|(exit, text)| Failure { exit, text })?;
     let runtime = runtime::Runtime::new()?;
     let admin = admin::Admin::bind(config.admin)?;
     let balancer = Balancer::start(config)?;

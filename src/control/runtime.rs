@@ -4,6 +4,7 @@
 //! a drop-in: a `tokio::runtime::Runtime` and a `LocalSet` in [`Runtime`], `spawn_local` in [`spawn`].
 
 use super::Failure;
+use crate::io::diagnose;
 
 /// Entries of its ring: signals, timers and the admin server wake it by epoll, so it needs few.
 const RING_ENTRIES: u32 = 8;
@@ -18,10 +19,7 @@ impl Runtime {
         let mut builder = tokio_uring::builder();
         match tokio_uring::Runtime::new(builder.entries(RING_ENTRIES)) {
             Ok(runtime) => Ok(Self(runtime)),
-            Err(error) => Err(Failure::unavailable(format!(
-                "the control thread gets no io_uring: {error}; see sysctl kernel.io_uring_disabled, \
-                 the seccomp profile of the container, and ulimit -l"
-            ))),
+            Err(error) => Err(diagnose::ring_failure(&error).into()),
         }
     }
 

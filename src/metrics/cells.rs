@@ -1,7 +1,7 @@
 //! One worker's counters: plain stores by one writer, no atomic read-modify-write, no shared line.
 
 use crate::pool::BackendId;
-use crate::proxy::{Absorb, Answer, Drop};
+use crate::proxy::{Absorb, Answer, Drop, Routed, TokenResult};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A counter or gauge with one writer. Readers may see it a moment late, never torn.
@@ -62,6 +62,10 @@ pub struct Cells {
     pub absorbed: [Cell; Absorb::ALL.len()],
     /// Dropped by the core, by reason.
     pub dropped: [Cell; Drop::ALL.len()],
+    /// Forwarded requests, by what chose their way; refreshed about once a second.
+    pub routed: [Cell; Routed::ALL.len()],
+    /// Tokens read, by what they were worth; refreshed about once a second.
+    pub tokens: [Cell; TokenResult::ALL.len()],
     /// Dropped: longer than a receive slot, so the tail was lost.
     pub truncated: Cell,
     /// Dropped: the hand-off ring of another worker was full.
@@ -109,6 +113,8 @@ impl Cells {
             answers: std::array::from_fn(|_| zero()),
             absorbed: std::array::from_fn(|_| zero()),
             dropped: std::array::from_fn(|_| zero()),
+            routed: std::array::from_fn(|_| zero()),
+            tokens: std::array::from_fn(|_| zero()),
             truncated: zero(),
             handoff_full: zero(),
             handoffs: zero(),

@@ -6,7 +6,7 @@
 use super::declared::{self, Kind, Metric, dropped};
 use super::{Cell, Cells};
 use crate::pool::{Backend, Pool, State};
-use crate::proxy::{Absorb, Answer, Drop};
+use crate::proxy::{Absorb, Answer, Drop, Routed, TokenResult};
 use arc_swap::ArcSwap;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Counter, Gauge, LabelPair, MetricFamily, MetricType};
@@ -119,6 +119,12 @@ impl Scrape {
                 |c| &c.absorbed,
             ),
             self.dropped(),
+            self.by_place(declared::ROUTED, Routed::ALL.iter().map(|by| by.label()), |c| &c.routed),
+            self.by_place(
+                declared::TOKENS,
+                TokenResult::ALL.iter().map(|result| result.label()),
+                |c| &c.tokens,
+            ),
         ]
     }
 

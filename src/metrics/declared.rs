@@ -66,6 +66,11 @@ metrics! {
     DROPPED = Counter "sipring_dropped_messages_total" ["reason"]
         "Messages thrown away, by reason.";
 
+    ROUTED = Counter "sipring_requests_routed_total" ["by"]
+        "Requests forwarded, by what chose their way; new calls are those by policy.";
+    TOKENS = Counter "sipring_route_token_total" ["result"]
+        "Tokens found in our own Route values, by what they were worth.";
+
     BACKEND_REQUESTS = Counter "sipring_backend_requests_total" ["backend"]
         "Requests forwarded to each backend.";
     BACKEND_STATE = Gauge "sipring_backend_state" ["backend", "state"]

@@ -168,7 +168,8 @@ impl Proxy {
                 },
                 table_keys,
             ),
-            turn: Turn::default(),
+            // Workers begin their rounds at different backends.
+            turn: Turn(table_keys[0]),
             tally: Tally::default(),
             swept: Now { ms: 0 },
             edits: Edits::new(),

@@ -1,7 +1,7 @@
 //! What the loop asks of the core. [`Proxy`] is the core; tests of the loop bring a simpler one.
 
 use crate::pool::{BackendId, Pool};
-use crate::proxy::{Ingress, Now, Proxy, Verdict};
+use crate::proxy::{Ingress, Now, Proxy, Tally, Verdict};
 use crate::sip::{self, Span};
 
 /// One shard; see the contract in [`crate::proxy`].
@@ -20,7 +20,7 @@ pub(super) trait Core {
     ) -> Verdict;
 
     /// The backend of this Call-ID's pin.
-    fn pinned(&self, call_id: &[u8]) -> Option<BackendId>;
+    fn pinned(&self, now: Now, call_id: &[u8]) -> Option<BackendId>;
 
     /// Sweeps; called once a turn.
     fn handle_timeout(&mut self, now: Now);
@@ -30,6 +30,9 @@ pub(super) trait Core {
 
     /// Confirmed dialogs.
     fn dialogs(&self) -> usize;
+
+    /// What verdicts do not tell.
+    fn tally(&self) -> Tally;
 }
 
 impl Core for Proxy {
@@ -50,8 +53,8 @@ impl Core for Proxy {
         Self::handle(self, now, pool, ingress, bytes, out)
     }
 
-    fn pinned(&self, call_id: &[u8]) -> Option<BackendId> {
-        Self::pinned(self, call_id)
+    fn pinned(&self, now: Now, call_id: &[u8]) -> Option<BackendId> {
+        Self::pinned(self, now, call_id)
     }
 
     fn handle_timeout(&mut self, now: Now) {
@@ -64,5 +67,9 @@ impl Core for Proxy {
 
     fn dialogs(&self) -> usize {
         Self::dialogs(self)
+    }
+
+    fn tally(&self) -> Tally {
+        *Self::tally(self)
     }
 }

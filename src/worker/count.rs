@@ -2,7 +2,7 @@
 
 use crate::io::driver::Errno;
 use crate::metrics::{Cell, Cells};
-use crate::proxy::{Forwarded, Verdict};
+use crate::proxy::{Forwarded, Tally, Verdict};
 
 /// Counts a verdict. [`Verdict::Ask`] counts when it is answered.
 #[inline]
@@ -26,6 +26,12 @@ pub(super) fn verdict(cells: &Cells, verdict: &Verdict) {
 #[inline]
 fn increment(cells: &[Cell], reason: usize) {
     cells[reason].increment(); // the cells have the length of `ALL`
+}
+
+/// Copies the core's own counts.
+pub(super) fn tally(cells: &Cells, tally: &Tally) {
+    let pairs = cells.routed.iter().zip(tally.routed).chain(cells.tokens.iter().zip(tally.tokens));
+    pairs.for_each(|(cell, value)| cell.set(value));
 }
 
 /// Counts the end of a send.

@@ -88,7 +88,7 @@ impl<C: Core> Desk<C> {
         match task {
             Task::Handle => self.handle(now, ingress, bytes),
             Task::Ask(span) => {
-                ingress.replaced = Replaced::Answered(self.pinned(bytes, span));
+                ingress.replaced = Replaced::Answered(self.pinned(now, bytes, span));
                 self.hand_over(from, Task::Handle, &ingress, bytes);
                 Ok(())
             }
@@ -104,7 +104,7 @@ impl<C: Core> Desk<C> {
         };
         let mut verdict = self.ask_core(now, &ingress, bytes, &slot);
         if let Verdict::Ask { call_id } = verdict {
-            let Some(answer) = self.ask_owner(&ingress, bytes, call_id) else {
+            let Some(answer) = self.ask_owner(now, &ingress, bytes, call_id) else {
                 self.driver.put_back(slot);
                 return Ok(());
             };
@@ -122,7 +122,13 @@ impl<C: Core> Desk<C> {
 
     /// The answer for [`Verdict::Ask`] if this worker has it; else the message is on its way to the
     /// one that has, and comes back, or was dropped.
-    fn ask_owner(&mut self, ingress: &Ingress, bytes: &[u8], span: Span) -> Option<Replaced> {
+    fn ask_owner(
+        &mut self,
+        now: Now,
+        ingress: &Ingress,
+        bytes: &[u8],
+        span: Span,
+    ) -> Option<Replaced> {
         if ingress.replaced != Replaced::Unasked {
             // The core was answered already: asking on and on would be a loop.
             debug_assert!(false, "the core asks a second time");
@@ -131,14 +137,14 @@ impl<C: Core> Desk<C> {
         }
         let owner = part(bytes, span).map_or(self.number, |call_id| self.shard.owner(call_id));
         if owner == self.number {
-            return Some(Replaced::Answered(self.pinned(bytes, span)));
+            return Some(Replaced::Answered(self.pinned(now, bytes, span)));
         }
         self.hand_over(owner, Task::Ask(span), ingress, bytes);
         None
     }
 
-    fn pinned(&self, bytes: &[u8], span: Span) -> Option<BackendId> {
-        part(bytes, span).and_then(|call_id| self.core.pinned(call_id))
+    fn pinned(&self, now: Now, bytes: &[u8], span: Span) -> Option<BackendId> {
+        part(bytes, span).and_then(|call_id| self.core.pinned(now, call_id))
     }
 
     #[inline]

@@ -19,10 +19,11 @@ use crate::proxy::{LocalSocket, Role, Settings};
 use arc_swap::ArcSwap;
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
+use std::time::{Duration, Instant};
 
 impl From<Failure> for StartError {
     fn from(failure: Failure) -> Self {
@@ -32,6 +33,10 @@ impl From<Failure> for StartError {
         }
     }
 }
+
+/// A killed predecessor: the kernel closes the sockets that its rings held a moment after its end.
+const BUSY_PATIENCE: Duration = Duration::from_secs(1);
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 /// The sockets of one worker, by [`crate::proxy::SocketIndex`]; those of backend ports are shared.
 type Sockets = Vec<Arc<UdpSocket>>;
@@ -247,11 +252,12 @@ fn open_sockets(
     receive_buffer: usize,
 ) -> Result<Vec<Sockets>, StartError> {
     let mut sockets = vec![Vec::with_capacity(local.len()); workers];
+    let deadline = Instant::now() + BUSY_PATIENCE;
     for one in local {
         let refused =
             |error: io::Error| StartError::from(diagnose::socket_failure(one.address, &error));
-        let first = Arc::new(socket::open_first(one.address, receive_buffer).map_err(refused)?);
-        warn_of_small_buffer(&first, receive_buffer);
+        let first = open_first(one.address, receive_buffer, deadline).map_err(refused)?;
+        let first = Arc::new(first);
         for (number, sockets) in sockets.iter_mut().enumerate() {
             sockets.push(match one.role {
                 Role::Listener if number > 0 => {
@@ -261,7 +267,26 @@ fn open_sockets(
             });
         }
     }
+    if let Some(first) = sockets[0].first() {
+        warn_of_small_buffer(first, receive_buffer); // the same for all
+    }
     Ok(sockets)
+}
+
+/// Opens the first socket of an address, with patience while another process still has it.
+fn open_first(
+    address: SocketAddr,
+    receive_buffer: usize,
+    deadline: Instant,
+) -> io::Result<UdpSocket> {
+    loop {
+        match socket::open_first(address, receive_buffer) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                std::thread::sleep(BUSY_PAUSE);
+            }
+            result => return result,
+        }
+    }
 }
 
 fn warn_of_small_buffer(socket: &UdpSocket, asked: usize) {

@@ -11,7 +11,7 @@ use crate::metrics::{Cell, Cells};
 use crate::pool::{BackendId, BackendSlot, BackendSpec, Policy, Pool, State};
 use crate::proxy::{
     Absorb, Answer, Drop, Egress, Forwarded, Ingress, Key, Keys, LocalSocket, Now, PathMode,
-    Replaced, Role, Settings, Side, SocketIndex, Verdict,
+    Replaced, Role, Settings, Side, SocketIndex, Tally, Verdict,
 };
 use crate::sip::Span;
 use arc_swap::ArcSwap;
@@ -106,7 +106,11 @@ impl Core for Script {
         }
     }
 
-    fn pinned(&self, call_id: &[u8]) -> Option<BackendId> {
+    fn tally(&self) -> Tally {
+        Tally::default()
+    }
+
+    fn pinned(&self, _now: Now, call_id: &[u8]) -> Option<BackendId> {
         (call_id != b"unknown").then(|| BackendId(u32::from(self.number())))
     }
 

@@ -9,6 +9,7 @@
 //! 6. Let the core sweep; ring doorbells; once a second refresh the gauges.
 
 use super::core::Core;
+use super::count;
 use super::desk::Desk;
 use super::record::HEADER_SIZE;
 use crate::io::buffers::{ReceiveSlots, Received};
@@ -193,5 +194,6 @@ impl<C: Core> Worker<C> {
         cells.cpu_ns.set(os::thread_cpu_ns());
         cells.pins.set(self.desk.core.pins() as u64);
         cells.dialogs.set(self.desk.core.dialogs() as u64);
+        count::tally(cells, &self.desk.core.tally());
     }
 }

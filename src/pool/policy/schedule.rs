@@ -88,6 +88,6 @@ mod tests {
 
     #[test]
     fn nobody_is_an_empty_row() {
-        assert_eq!(first(3, &[], 1), []);
+        assert!(first(3, &[], 1).is_empty());
     }
 }
