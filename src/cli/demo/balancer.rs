@@ -1,14 +1,13 @@
-//! The balancer of the demo: a config made by hand, and the few calls that the show needs.
+//! The balancer of the demo: a config on free ports, and the few calls that the show needs.
 
 use super::play::Front;
-use crate::config::{
-    BackendConfig, BackendPorts, Cluster, Config, Limits, Listener, LogLevel, PoolConfig,
-};
+use crate::config::{self, Config, Flags, Text};
 use crate::control::{Balancer, Failure};
 use crate::metrics::{Cell, Cells};
-use crate::pool::{Policy, State};
-use crate::proxy::{Key, PathMode};
+use crate::pool::State;
+use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::ops::RangeInclusive;
 
 /// Ports towards the backends are looked for from here on: below the kernel's ephemeral ones.
 const PORTS_FIRST: u16 = 20_000;
@@ -28,8 +27,8 @@ impl RealBalancer {
     pub(super) fn start(pool: &[(String, SocketAddr)], seed: u64) -> Result<Self, Failure> {
         let mut failure = Failure::unavailable("no free UDP ports on 127.0.0.1");
         for attempt in 0..STARTS {
-            let Some(config) = config(pool, seed, attempt) else { continue };
-            match Balancer::start(config) {
+            let Some(text) = config_text(pool, seed, attempt) else { continue };
+            match Balancer::start(read(text)?) {
                 Ok(balancer) => return Self::of(balancer),
                 Err(e) if e.exit == Failure::UNAVAILABLE => failure = e,
                 Err(e) => return Err(e),
@@ -81,55 +80,47 @@ impl Front for RealBalancer {
     }
 }
 
-/// `None` if no free range of ports is left.
-fn config(pool: &[(String, SocketAddr)], seed: u64, attempt: u16) -> Option<Config> {
+/// The demo goes the way of every config: through the file's language.
+fn read(text: String) -> Result<Config, Failure> {
+    let text = Text { name: "the demo's config".to_owned(), bytes: text.into_bytes() };
+    match config::load(Some(&text), &Flags::default()) {
+        Ok(loaded) => Ok(loaded.config),
+        Err(report) => Err(Failure::config(report.render(false))),
+    }
+}
+
+/// `None` if the ports that it needs are not to be had.
+fn config_text(pool: &[(String, SocketAddr)], seed: u64, attempt: u16) -> Option<String> {
     let workers = std::thread::available_parallelism().map_or(1, |n| n.get().min(64));
+    let ports = free_range(workers as u16, attempt)?;
     let loopback = Ipv4Addr::LOCALHOST;
-    let backends = pool.iter().map(|(name, address)| BackendConfig {
-        name: name.clone(),
-        address: *address,
-        weight: 1,
-        state: State::Ready,
-        sources: Vec::new(),
-    });
-    Some(Config {
-        workers: Some(workers),
-        listeners: vec![Listener { bind: SocketAddr::from((loopback, 0)), advertise: None }],
-        backend_ports: free_range(workers as u16, attempt)?,
-        pool: PoolConfig {
-            name: "default".to_owned(),
-            policy: Policy::CallIdHash,
-            backends: backends.collect(),
-        },
-        record_route: true,
-        path: PathMode::Always,
-        limits: Limits {
-            max_message: 65_535,
-            pins: 100_000,
-            dialog_idle_s: 12 * 3600,
-            registration_idle_s: 70 * 60,
-            receive_buffer: 4 << 20,
-        },
-        // A key of its own, so that two runs with one seed are alike.
-        cluster: Cluster {
-            current: Some(Key { number: 0, bytes: (u128::from(seed) + 1).to_be_bytes() }),
-            previous: None,
-            hash_seed: seed,
-        },
-        admin: TcpListener::bind((loopback, 0)).and_then(|free| free.local_addr()).ok()?,
-        log: LogLevel::Warn,
-    })
+    let udp = UdpSocket::bind((loopback, 0)).and_then(|free| free.local_addr()).ok()?;
+    let admin = TcpListener::bind((loopback, 0)).and_then(|free| free.local_addr()).ok()?;
+    let mut text = format!(
+        "workers = {workers}\nbackend_ports = \"{}-{}\"\n[admin]\nlisten = \"{admin}\"\n\
+         [[listener]]\nbind = \"udp:{udp}\"\n[limits]\npins = 100000\n\
+         [cluster]\nkey = \"{:032x}\"\nhash_seed = {}\n[log]\nlevel = \"warn\"\n[[pool]]\n",
+        ports.start(),
+        ports.end(),
+        u128::from(seed) + 1,
+        // TOML's integers have 63 bits and a sign.
+        seed >> 1,
+    );
+    for (name, address) in pool {
+        let _ = write!(text, "[[pool.backend]]\nname = \"{name}\"\naddress = \"{address}\"\n");
+    }
+    Some(text)
 }
 
 /// `count` ports in a row that nobody has bound; processes begin their search at different places.
-fn free_range(count: u16, attempt: u16) -> Option<BackendPorts> {
+fn free_range(count: u16, attempt: u16) -> Option<RangeInclusive<u16>> {
     let ranges = (PORTS_LAST - PORTS_FIRST + 1) / count;
     let begin = (std::process::id() as u16).wrapping_add(attempt.wrapping_mul(7919));
     (0..ranges).find_map(|step| {
         let first = PORTS_FIRST + begin.wrapping_add(step) % ranges * count;
         let last = first + count - 1;
         let free = |port| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-        (first..=last).all(free).then_some(BackendPorts::Range(first, last))
+        (first..=last).all(free).then_some(first..=last)
     })
 }
 
@@ -139,10 +130,24 @@ mod tests {
 
     #[test]
     fn a_range_has_as_many_ports_as_were_asked_for_and_avoids_busy_ones() {
-        let Some(BackendPorts::Range(first, last)) = free_range(4, 0) else { panic!() };
-        assert_eq!(last - first, 3);
-        assert!(first >= PORTS_FIRST && last <= PORTS_LAST);
-        let _busy = UdpSocket::bind((Ipv4Addr::LOCALHOST, first + 2)).unwrap();
-        assert_ne!(free_range(4, 0), Some(BackendPorts::Range(first, last)));
+        let range = free_range(4, 0).unwrap();
+        assert_eq!(range.len(), 4);
+        assert!(*range.start() >= PORTS_FIRST && *range.end() <= PORTS_LAST);
+        let _busy = UdpSocket::bind((Ipv4Addr::LOCALHOST, range.start() + 2)).unwrap();
+        assert_ne!(free_range(4, 0), Some(range));
+    }
+
+    #[test]
+    fn the_config_is_good_for_every_seed() {
+        let pool: Vec<_> = (1..=4_u16)
+            .map(|n| (format!("backend-{n}"), SocketAddr::from((Ipv4Addr::LOCALHOST, n))))
+            .collect();
+        for seed in [0, 1, u64::MAX] {
+            let config = read(config_text(&pool, seed, 0).unwrap()).unwrap();
+            assert_eq!(config.pool.backends.len(), 4);
+            assert_eq!(config.pool.backends[1].name, "backend-2");
+            assert_eq!(config.listeners.len(), 1);
+            assert!(config.cluster.current.is_some(), "a key of its own: no warning, no chance");
+        }
     }
 }
