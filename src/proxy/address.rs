@@ -5,7 +5,7 @@ use super::settings::{Role, Settings};
 use super::token::Flow;
 use crate::sip::uri;
 use siphasher::sip::SipHasher24;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 /// The wire identity of a local socket: a fixed hash of its address, so that every node and every
@@ -150,7 +150,7 @@ fn identities(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketId> {
     let addresses: Vec<_> = addresses.collect();
     let mut order: Vec<usize> = (0..addresses.len()).collect();
     order.sort_by_key(|&place| addresses[place]);
-    let mut taken = HashSet::new();
+    let mut taken = BTreeSet::new();
     let mut ids = vec![SocketId(0); addresses.len()];
     for place in order {
         let text = addresses[place].to_string();

@@ -17,12 +17,13 @@ pub(super) fn rows(bytes: &[u8]) -> (Vec<Row>, Option<usize>) {
         }
         let line = &bytes[start..end];
         if let Some(colon) = line.iter().position(|&byte| byte == b':') {
-            let name: &[u8] = line[..colon].trim_ascii_end();
+            // Only SP and HTAB may stand before the colon: a fold there makes another name.
+            let name_end = line[..colon].iter().rposition(|byte| !b" \t".contains(byte));
+            let name = &line[..name_end.map_or(0, |last| last + 1)];
             let blank = |byte: &u8| b" \t\r\n".contains(byte);
             let from = colon + 1 + line[colon + 1..].iter().take_while(|b| blank(b)).count();
             let to = line.len() - line[from..].iter().rev().take_while(|b| blank(b)).count();
-            let clean = !line[..colon].ends_with(b"\r") && !line[..colon].ends_with(b"\n");
-            if let (Some(header), true) = (Header::named(name), clean) {
+            if let Some(header) = Header::named(name) {
                 let value = Span::new(start + from, start + to);
                 rows.push(Row { header, line: Span::new(start, end), value });
             }

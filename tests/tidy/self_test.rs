@@ -70,8 +70,10 @@ fn heads_and_sizes_are_seen() {
     let tests = format!("#[cfg(test)]\nmod tests {{\n{}}}\n", "x;\n".repeat(500));
     finds(heads_and_sizes, 0, "src/a.rs", &(lines(FILE_LINES_MAX) + &tests));
     finds(heads_and_sizes, 0, "src/a/tests.rs", &lines(1000));
-    finds(heads_and_sizes, 0, "tests/a.rs", &"ü".repeat(LINE_LENGTH_MAX));
-    finds(heads_and_sizes, 1, "tests/a.rs", &"ü".repeat(LINE_LENGTH_MAX + 1));
+    let line = |length: usize| format!("//! A job.\n{}", "ü".repeat(length));
+    finds(heads_and_sizes, 0, "src/a.rs", &line(LINE_LENGTH_MAX));
+    finds(heads_and_sizes, 1, "src/a.rs", &line(LINE_LENGTH_MAX + 1));
+    finds(heads_and_sizes, 0, "tests/a.rs", &line(LINE_LENGTH_MAX + 1));
 }
 
 #[test]
