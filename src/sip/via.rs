@@ -27,7 +27,8 @@ pub struct Via {
 }
 
 impl Via {
-    /// Reads one value; `None` if it is not `SIP / 2.0 / transport host [: port] *( ; param )`.
+    /// Reads one value; `None` if it is not `SIP / version / transport host [: port] *( ; param )`.
+    /// The version is any (25.1 protocol-version): who speaks another one must get its 505.
     pub fn parse(bytes: &[u8], value: Span) -> Option<Self> {
         let text = value.of(bytes);
         let start = value.start as usize;
@@ -36,7 +37,7 @@ impl Via {
         let second_slash = first_slash + 1 + memchr::memchr(b'/', &text[first_slash + 1..])?;
         let name = trim(bytes, Span::new(at(0), at(first_slash)));
         let version = trim(bytes, Span::new(at(first_slash + 1), at(second_slash)));
-        if !name.of(bytes).eq_ignore_ascii_case(b"SIP") || version.of(bytes) != b"2.0" {
+        if !name.of(bytes).eq_ignore_ascii_case(b"SIP") || version.is_empty() {
             return None;
         }
         let rest = trim(bytes, Span::new(at(second_slash + 1), value.end as usize));
@@ -155,6 +156,12 @@ mod tests {
     }
 
     #[test]
+    fn a_sender_of_another_version_can_be_answered() {
+        // RFC 4475 3.1.2.16
+        assert_eq!(reply("SIP/7.0/UDP 10.0.0.1"), Some("10.0.0.1:5060".parse().unwrap()));
+    }
+
+    #[test]
     fn a_name_without_received_is_no_address() {
         assert_eq!(reply("SIP/2.0/UDP client.example.com:5060"), None);
         assert_eq!(reply("SIP/2.0/UDP 10.0.0.1;rport=99999"), None);
@@ -166,7 +173,7 @@ mod tests {
             "",
             "SIP/2.0/UDP",
             "SIP/2.0 h",
-            "SIP/3.0/UDP h",
+            "SIP//UDP h",
             "HTTP/2.0/UDP h",
             "SIP/2.0/UDP ;branch=x",
             "SIP/2.0/UDP h:port",
