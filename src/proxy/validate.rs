@@ -1,6 +1,6 @@
 //! RFC 3261 16.3: is this request fit to be forwarded, and what of it do the later steps need?
 
-use crate::sip::{Fault, Header, Message, Row, Span, Start, Via, number};
+use crate::sip::{Fault, Header, Message, Row, Span, Start, Uri, Via, number};
 
 /// The methods that forwarding tells apart; all others are alike (RFC 3261 16.3 item 1: an unknown
 /// method is no error).
@@ -71,6 +71,9 @@ impl<'a> Request<'a> {
             return Err(fault);
         }
         let bytes = message.bytes;
+        if !is_request_uri(bytes, uri) {
+            return Err(Fault::RequestLine);
+        }
         let (_, via) = message.top_via()?;
         let call_id = message.call_id()?.of(bytes);
         let (cseq, cseq_method) = message.cseq()?;
@@ -122,6 +125,15 @@ impl<'a> Request<'a> {
     }
 }
 
+/// RFC 3261 19.1.1: a SIP URI must be one, and a Request-URI has no headers: passed on, they could
+/// pass for ours (RFC 4475 3.1.2.11, RFC 5118 4.2). Other schemes are the backends' to judge.
+fn is_request_uri(bytes: &[u8], span: Span) -> bool {
+    match Uri::parse(bytes, span) {
+        Some(uri) => uri.params.end == span.end,
+        None => !Uri::claims_sip(span.of(bytes)),
+    }
+}
+
 /// RFC 3261 20.22: 0 to 255.
 fn max_forwards(message: &Message<'_>) -> Result<Option<(Span, u32)>, Fault> {
     if message.count(Header::MaxForwards) == 0 {
@@ -130,4 +142,28 @@ fn max_forwards(message: &Message<'_>) -> Result<Option<(Span, u32)>, Fault> {
     let value = message.only(Header::MaxForwards).ok_or(Fault::MaxForwards)?;
     let hops = number(value.of(message.bytes), 255).ok_or(Fault::MaxForwards)?;
     Ok(Some((value, hops)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(uri: &str, extra: &str) -> Option<Fault> {
+        let text = format!(
+            "OPTIONS {uri} SIP/2.0\r\nVia: SIP/2.0/UDP a.example\r\n{extra}From: <sip:a@b>;tag=1\r\n\
+             To: <sip:b@c>\r\nCall-ID: i\r\nCSeq: 1 OPTIONS\r\n\r\n"
+        );
+        Request::new(Message::parse(text.as_bytes()).expect("a request line")).err()
+    }
+
+    #[test]
+    fn a_sip_request_uri_can_be_read_and_has_no_headers() {
+        for uri in ["sip:a", "sips:u?ser@[::1]:5061;lr", "sip:u@a;x=%3F", "tel:+1?x", "x:2001::1"] {
+            assert_eq!(fault(uri, ""), None, "{uri}");
+        }
+        for uri in ["sip:a?Route=%3Csip:b%3E", "sip:a;lr?", "sip:2001:db8::10", "sip:[::1", "SIP:@"]
+        {
+            assert_eq!(fault(uri, ""), Some(Fault::RequestLine), "{uri}");
+        }
+    }
 }

@@ -55,6 +55,14 @@ impl Uri {
         Some(Self { secure, user, host, port_text, port, params: from(end, params_end) })
     }
 
+    /// Whether what begins so claims to be of one of the two schemes that [`Uri::parse`] reads.
+    pub fn claims_sip(text: &[u8]) -> bool {
+        let begins = |scheme: &[u8]| {
+            text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+        };
+        begins(b"sip:") || begins(b"sips:")
+    }
+
     /// The parameter of this name.
     pub fn param(&self, bytes: &[u8], name: &[u8]) -> Option<super::Param> {
         Params::new(bytes, self.params).named(name)
@@ -199,6 +207,16 @@ mod tests {
             "",
         ] {
             assert_eq!(uri(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_broken_sip_uri_is_told_from_one_of_another_scheme() {
+        for text in ["sip:", "SIPS:@", "sip:2001:db8::10"] {
+            assert!(Uri::claims_sip(text.as_bytes()) && uri(text).is_none(), "{text}");
+        }
+        for text in ["tel:+1", "sipx:a", "sip", "s", ""] {
+            assert!(!Uri::claims_sip(text.as_bytes()), "{text}");
         }
     }
 

@@ -4,5 +4,7 @@ mod answers;
 mod choosing;
 mod path;
 mod record_route;
+mod reference;
+mod torture;
 mod via;
 mod world;
