@@ -75,6 +75,9 @@ impl<'a> Request<'a> {
             return Err(Fault::RequestLine);
         }
         let (_, via) = message.top_via()?;
+        if message.values(Header::Via).any(|(_, value)| value.is_empty()) {
+            return Err(Fault::Via);
+        }
         let call_id = message.call_id()?.of(bytes);
         let (cseq, cseq_method) = message.cseq()?;
         if cseq_method.of(bytes) != method.of(bytes) {
@@ -164,6 +167,17 @@ mod tests {
         for uri in ["sip:a?Route=%3Csip:b%3E", "sip:a;lr?", "sip:2001:db8::10", "sip:[::1", "SIP:@"]
         {
             assert_eq!(fault(uri, ""), Some(Fault::RequestLine), "{uri}");
+        }
+    }
+
+    #[test]
+    fn no_via_value_is_empty() {
+        // RFC 4475 3.1.2.1: the response would lose its way behind us
+        for extra in ["Via: a,b\r\nv: c\r\n", "Via: SIP/2.0/UDP b;;\r\n", ""] {
+            assert_eq!(fault("sip:a", extra), None, "{extra}");
+        }
+        for extra in ["Via: a,,b\r\n", "Via: ,\r\n", "Via: a\r\nv: b,\r\n"] {
+            assert_eq!(fault("sip:a", extra), Some(Fault::Via), "{extra}");
         }
     }
 }
