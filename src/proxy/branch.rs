@@ -87,7 +87,9 @@ impl Branch {
         out: &mut Vec<u8>,
     ) {
         let key = signer.current();
-        let legacy = !transaction.next_branch.starts_with(COOKIE);
+        // The cookie alone tells nothing apart (RFC 4475 3.2.1).
+        let has_id = transaction.next_branch.len() > COOKIE.len();
+        let legacy = !(has_id && transaction.next_branch.starts_with(COOKIE));
         let mut bytes = [0; LEGACY_SIZE + MAC_SIZE];
         bytes[0] = VERSION << 6 | (key.number & 3) << 4 | if legacy { LEGACY } else { 0 };
         bytes[1..3].copy_from_slice(&self.ingress.0.to_be_bytes());
