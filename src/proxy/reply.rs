@@ -1,7 +1,7 @@
 //! Answers of our own: stateless (RFC 3261 16.3, 8.2.6), with a To tag by which we know the ACK.
 
 use super::reason::Answer;
-use super::rewrite::{Output, push_number};
+use super::rewrite::{Edits, Output, push_number};
 use super::sign::{Purpose, Signer, mac};
 use super::validate::Request;
 use crate::sip::{Header, Message, NameAddr, Row, Span, Via, uri};
@@ -141,13 +141,15 @@ pub(super) fn is_own_ack(signer: &Signer, request: &Request<'_>) -> bool {
 }
 
 /// Writes an answer to the request in `message` (RFC 3261 8.2.6.2), which may break rules: what can
-/// be read of it is enough, or `None`. `phrase` overrides the usual reason phrase.
+/// be read of it is enough, or `None`. `phrase` overrides the usual reason phrase; `edits` is room
+/// to work in.
 pub(super) fn write(
     signer: &Signer,
     message: &Message<'_>,
     source: SocketAddr,
     answer: Answer,
     phrase: Option<&str>,
+    edits: &mut Edits,
     out: &mut [u8],
 ) -> Option<(SocketAddr, usize)> {
     let bytes = message.bytes;
@@ -164,7 +166,9 @@ pub(super) fn write(
     text.push(b" ");
     text.push(phrase.unwrap_or(answer.phrase()).as_bytes());
     text.push(b"\r\n");
-    push_stamped(&mut text, bytes, &via_row, &stamps);
+    edits.clear();
+    stamps.each(|span, write| edits.replace(span, write));
+    edits.push(bytes, via_row.line.start as usize..via_row.line.end as usize, &mut text);
     for row in message.rows(Header::Via).skip(1) {
         text.push(row.line.of(bytes));
     }
@@ -187,26 +191,6 @@ pub(super) fn write(
 fn digits(status: u16) -> [u8; 3] {
     let digit = |value: u16| b'0' + (value % 10) as u8;
     [digit(status / 100), digit(status / 10), digit(status)]
-}
-
-/// The topmost Via row with its stamps. This is not the hot path: the text takes a detour.
-fn push_stamped(text: &mut Output<'_>, bytes: &[u8], row: &Row, stamps: &Stamps) {
-    let mut parts: [Option<(Span, Vec<u8>)>; 2] = [None, None];
-    let mut count = 0;
-    stamps.each(|span, write| {
-        let mut value = Vec::new();
-        write(&mut value);
-        parts[count] = Some((span, value));
-        count += 1;
-    });
-    parts.sort_by_key(|part| part.as_ref().map_or(u32::MAX, |(span, _)| span.start));
-    let mut at = row.line.start;
-    for (span, value) in parts.iter().flatten() {
-        text.push(&bytes[at as usize..span.start as usize]);
-        text.push(value);
-        at = span.end;
-    }
-    text.push(&bytes[at as usize..row.line.end as usize]);
 }
 
 /// The To row, with a tag of ours if it has none.

@@ -165,7 +165,7 @@ impl Proxy {
 
     /// Our answer to a request that keeps the rules.
     fn answer(
-        &self,
+        &mut self,
         ingress: &Ingress,
         request: &Request<'_>,
         answer: Answer,
@@ -179,7 +179,7 @@ impl Proxy {
 
     /// Our answer to one that does not: 400, or 505 (RFC 3261 21.4.1, 21.5.6).
     fn refuse_broken(
-        &self,
+        &mut self,
         ingress: &Ingress,
         message: &Message<'_>,
         fault: Fault,
@@ -197,7 +197,7 @@ impl Proxy {
     }
 
     fn reply(
-        &self,
+        &mut self,
         ingress: &Ingress,
         message: &Message<'_>,
         answer: Answer,
@@ -206,7 +206,8 @@ impl Proxy {
     ) -> Verdict {
         let room = out.len().min(DATAGRAM_SIZE_MAX);
         let out = &mut out[..room];
-        match reply::write(&self.signer, message, ingress.source, answer, phrase, out) {
+        let (signer, edits) = (&self.signer, &mut self.edits);
+        match reply::write(signer, message, ingress.source, answer, phrase, edits, out) {
             Some((to, len)) => {
                 // RFC 3581 4: from the address and port that the request came in on.
                 let egress = Egress { socket: ingress.socket, to, backend: None };

@@ -77,6 +77,12 @@ impl Edits {
     /// the same place apply in the order in which they were recorded; none may overlap another.
     pub(super) fn apply(&self, bytes: &[u8], part: Range<usize>, out: &mut [u8]) -> Option<usize> {
         let mut output = Output::new(out);
+        self.push(bytes, part, &mut output);
+        output.len()
+    }
+
+    /// Like [`Edits::apply`], into the middle of an output.
+    pub(super) fn push(&self, bytes: &[u8], part: Range<usize>, output: &mut Output<'_>) {
         let mut at = part.start;
         for edit in &self.list {
             debug_assert!(edit.at as usize >= at, "edits overlap");
@@ -88,7 +94,6 @@ impl Edits {
             at = (edit.at + edit.remove) as usize;
         }
         output.push(&bytes[at..part.end.max(at)]);
-        output.len()
     }
 }
 
