@@ -7,5 +7,6 @@ mod path;
 mod record_route;
 mod reference;
 mod torture;
+mod untouched;
 mod via;
 mod world;
