@@ -36,6 +36,10 @@ impl From<Failure> for StartError {
 /// The sockets of one worker, by [`crate::proxy::SocketIndex`]; those of backend ports are shared.
 type Sockets = Vec<Arc<UdpSocket>>;
 
+/// Hand-off rings by worker; `None` at our own place.
+type Outboxes = Vec<Option<Outbox>>;
+type Inboxes = Vec<Option<Inbox>>;
+
 /// All that a worker's thread is started with.
 struct Seed {
     number: usize,
@@ -49,8 +53,8 @@ struct Seed {
     shared_pool: Arc<ArcSwap<Pool>>,
     shard: Shard,
     mailboxes: Arc<[Mailbox]>,
-    outboxes: Vec<Option<Outbox>>,
-    inboxes: Vec<Option<Inbox>>,
+    outboxes: Outboxes,
+    inboxes: Inboxes,
     stop: OwnedFd,
     receive_buffer: usize,
     core: Option<usize>,
@@ -250,7 +254,11 @@ fn open_sockets(
     for one in local {
         let refused =
             |error: io::Error| StartError::from(diagnose::socket_failure(one.address, &error));
-        let first = Arc::new(socket::open_first(one.address, receive_buffer).map_err(refused)?);
+        let open = match one.role {
+            Role::Listener => socket::open_first,
+            Role::BackendPort => socket::open_catch_all,
+        };
+        let first = Arc::new(open(one.address, receive_buffer).map_err(refused)?);
         warn_of_small_buffer(&first, receive_buffer);
         for (number, sockets) in sockets.iter_mut().enumerate() {
             sockets.push(match one.role {
@@ -279,10 +287,9 @@ fn warn_of_small_buffer(socket: &UdpSocket, asked: usize) {
 }
 
 /// The ends that each worker gets of the rings between every two: by worker, `None` at its own place.
-fn handoff_rings(workers: usize) -> Vec<(Vec<Option<Outbox>>, Vec<Option<Inbox>>)> {
+fn handoff_rings(workers: usize) -> Vec<(Outboxes, Inboxes)> {
     let none = || (Vec::with_capacity(workers), Vec::with_capacity(workers));
-    let mut ends: Vec<(Vec<Option<Outbox>>, Vec<Option<Inbox>>)> =
-        (0..workers).map(|_| none()).collect();
+    let mut ends: Vec<(Outboxes, Inboxes)> = (0..workers).map(|_| none()).collect();
     let bytes = handoff::ring_bytes(workers - 1, RECORD_SIZE_MAX);
     for from in 0..workers {
         for to in 0..workers {
