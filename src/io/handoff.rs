@@ -151,7 +151,7 @@ mod tests {
     fn every_pair_has_room_for_the_longest_record() {
         for workers in [1, 2, 3, 16, crate::limits::WORKERS_MAX] {
             let bytes = ring_bytes(workers - 1, 65_600);
-            assert!(bytes >= 65_600 + LENGTH && bytes <= RING_BYTES_MAX);
+            assert!((65_600 + LENGTH..=RING_BYTES_MAX).contains(&bytes));
         }
     }
 

@@ -26,7 +26,18 @@ pub(super) struct Connection {
     /// The local address that it shares: what it receives came in there.
     pub(super) local: SocketIndex,
     peer: SocketAddr,
-    closing: bool,
+    state: State,
+}
+
+/// The life of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// In use.
+    Open,
+    /// Its backend has left the pool: the end of its receive is awaited.
+    Closing,
+    /// Turned away and drained: datagrams that were just being delivered are awaited.
+    TurnedAway,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,10 +79,10 @@ impl Backends {
         let mut gone = Vec::new();
         for (place, connection) in self.connections.iter_mut().enumerate() {
             if let Some(connection) = connection
-                && !connection.closing
+                && connection.state == State::Open
                 && !pool.backends().iter().any(|one| one.spec.address == connection.peer)
             {
-                connection.closing = true;
+                connection.state = State::Closing;
                 gone.push(FileIndex(self.first_file + place as u32));
             }
         }
@@ -83,7 +94,9 @@ impl Backends {
             connection: connections
                 .iter()
                 .position(|one| {
-                    one.as_ref().is_some_and(|one| !one.closing && one.peer == backend.spec.address)
+                    one.as_ref().is_some_and(|one| {
+                        one.state == State::Open && one.peer == backend.spec.address
+                    })
                 })
                 .map(|place| place as u8),
         };
@@ -134,32 +147,43 @@ impl Backends {
     pub(super) fn connected(&mut self, file: FileIndex, egress: &Egress, socket: UdpSocket) {
         let place = (file.0 - self.first_file) as usize;
         let (local, peer) = (egress.socket, egress.to);
-        self.connections[place] = Some(Connection { socket, local, peer, closing: false });
+        self.connections[place] = Some(Connection { socket, local, peer, state: State::Open });
         if let Some(slot) = egress.backend {
             self.entries[usize::from(slot.0)].connection = Some(place as u8);
         }
     }
 
+    /// The connection in a file; `None` for a local socket.
+    #[inline]
+    pub(super) fn connection(&self, file: FileIndex) -> Option<&Connection> {
+        let place = file.0.checked_sub(self.first_file)?;
+        self.connections.get(place as usize)?.as_ref()
+    }
+
     /// The local socket that a file's datagrams have come in on.
     #[inline]
     pub(super) fn ingress(&self, file: FileIndex) -> Option<SocketIndex> {
-        match file.0.checked_sub(self.first_file) {
-            None => Some(SocketIndex(file.0 as u16)),
-            Some(place) => {
-                let connection = self.connections.get(place as usize)?;
-                connection.as_ref().map(|connection| connection.local)
-            }
+        if file.0 < self.first_file {
+            return Some(SocketIndex(file.0 as u16));
         }
+        self.connection(file).map(|connection| connection.local)
     }
 
-    /// True for a connection that waits for the end of its receive.
+    /// True for a connection that is on its way to be closed.
     pub(super) fn is_closing(&self, file: FileIndex) -> bool {
-        let place = file.0.checked_sub(self.first_file).map(|place| place as usize);
-        let connection = place.and_then(|place| self.connections.get(place)?.as_ref());
-        connection.is_some_and(|connection| connection.closing)
+        self.connection(file).is_some_and(|connection| connection.state != State::Open)
     }
 
-    /// Takes a connection whose receive has ended; its place is free then.
+    /// The connection in a file, if its receive has just ended and its peer is to be turned away.
+    pub(super) fn turn_away(&mut self, file: FileIndex) -> Option<&Connection> {
+        let place = file.0.checked_sub(self.first_file)?;
+        let connection = self.connections.get_mut(place as usize)?.as_mut()?;
+        let due = connection.state == State::Closing;
+        connection.state = State::TurnedAway;
+        due.then_some(connection)
+    }
+
+    /// Takes a connection whose peer was turned away; its place is free then.
     pub(super) fn close(&mut self, file: FileIndex) -> Option<Connection> {
         let place = file.0.checked_sub(self.first_file)?;
         self.connections.get_mut(place as usize)?.take()
@@ -169,7 +193,7 @@ impl Backends {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::{BackendSpec, Policy, State};
+    use crate::pool::{self, BackendSpec, Policy};
 
     const LOCAL_SOCKETS: usize = 3;
 
@@ -178,7 +202,7 @@ mod tests {
             name: (*address).to_owned(),
             address: address.parse().unwrap(),
             weight: 1,
-            state: State::Ready,
+            state: pool::State::Ready,
             sources: Vec::new(),
             side: 0,
         };
@@ -238,6 +262,9 @@ mod tests {
         assert_eq!(backends.follow(&first), []);
         assert!(backends.way(&egress(1, "127.0.0.1:7002")).1.is_some());
         assert_ne!(backends.free_file(), Some(file));
+        assert!(backends.turn_away(file).is_some());
+        assert!(backends.turn_away(file).is_none(), "once");
+        assert!(backends.is_closing(file));
         assert!(backends.close(file).is_some());
         assert_eq!(backends.free_file(), Some(file));
     }

@@ -19,7 +19,7 @@ use crate::proxy::{LocalSocket, Role, Settings};
 use arc_swap::ArcSwap;
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
@@ -41,6 +41,10 @@ const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// The sockets of one worker, by [`crate::proxy::SocketIndex`]; those of backend ports are shared.
 type Sockets = Vec<Arc<UdpSocket>>;
 
+/// Hand-off rings by worker; `None` at our own place.
+type Outboxes = Vec<Option<Outbox>>;
+type Inboxes = Vec<Option<Inbox>>;
+
 /// All that a worker's thread is started with.
 struct Seed {
     number: usize,
@@ -54,8 +58,8 @@ struct Seed {
     shared_pool: Arc<ArcSwap<Pool>>,
     shard: Shard,
     mailboxes: Arc<[Mailbox]>,
-    outboxes: Vec<Option<Outbox>>,
-    inboxes: Vec<Option<Inbox>>,
+    outboxes: Outboxes,
+    inboxes: Inboxes,
     stop: OwnedFd,
     receive_buffer: usize,
     core: Option<usize>,
@@ -256,8 +260,7 @@ fn open_sockets(
     for one in local {
         let refused =
             |error: io::Error| StartError::from(diagnose::socket_failure(one.address, &error));
-        let first = open_first(one.address, receive_buffer, deadline).map_err(refused)?;
-        let first = Arc::new(first);
+        let first = Arc::new(open_first(one, receive_buffer, deadline).map_err(refused)?);
         for (number, sockets) in sockets.iter_mut().enumerate() {
             sockets.push(match one.role {
                 Role::Listener if number > 0 => {
@@ -275,12 +278,16 @@ fn open_sockets(
 
 /// Opens the first socket of an address, with patience while another process still has it.
 fn open_first(
-    address: SocketAddr,
+    local: &LocalSocket,
     receive_buffer: usize,
     deadline: Instant,
 ) -> io::Result<UdpSocket> {
+    let open = match local.role {
+        Role::Listener => socket::open_first,
+        Role::BackendPort => socket::open_catch_all,
+    };
     loop {
-        match socket::open_first(address, receive_buffer) {
+        match open(local.address, receive_buffer) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
                 std::thread::sleep(BUSY_PAUSE);
             }
@@ -304,10 +311,9 @@ fn warn_of_small_buffer(socket: &UdpSocket, asked: usize) {
 }
 
 /// The ends that each worker gets of the rings between every two: by worker, `None` at its own place.
-fn handoff_rings(workers: usize) -> Vec<(Vec<Option<Outbox>>, Vec<Option<Inbox>>)> {
+fn handoff_rings(workers: usize) -> Vec<(Outboxes, Inboxes)> {
     let none = || (Vec::with_capacity(workers), Vec::with_capacity(workers));
-    let mut ends: Vec<(Vec<Option<Outbox>>, Vec<Option<Inbox>>)> =
-        (0..workers).map(|_| none()).collect();
+    let mut ends: Vec<(Outboxes, Inboxes)> = (0..workers).map(|_| none()).collect();
     let bytes = handoff::ring_bytes(workers - 1, RECORD_SIZE_MAX);
     for from in 0..workers {
         for to in 0..workers {

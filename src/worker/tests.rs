@@ -16,6 +16,7 @@ use crate::proxy::{
 use crate::sip::Span;
 use arc_swap::ArcSwap;
 use std::collections::HashSet;
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -211,7 +212,13 @@ fn client(local: SocketAddr) -> UdpSocket {
 
 fn receive(socket: &UdpSocket) -> (String, SocketAddr) {
     let mut bytes = vec![0; 1 << 16];
-    let (len, from) = socket.recv_from(&mut bytes).expect("something comes");
+    let (len, from) = loop {
+        match socket.recv_from(&mut bytes) {
+            // The end of a ring interrupts the thread that built it.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => break result.expect("something comes"),
+        }
+    };
     (String::from_utf8_lossy(&bytes[..len]).into_owned(), from)
 }
 

@@ -174,15 +174,31 @@ impl<C: Core> Worker<C> {
         Ok(())
     }
 
-    /// Closes a connection whose receive has ended. What still waits in it is dealt with.
+    /// Closes a connection whose receive has ended, in two steps: gives its peer back to the
+    /// catch-all, and at the next tick, when nothing can still be on its way to it, drops it.
     fn close(&mut self, now: Now, file: FileIndex) -> io::Result<()> {
-        let Some(connection) = self.desk.backends.close(file) else { return Ok(()) };
-        self.desk.driver.replace_file(file, None)?;
-        while let Some((len, source)) = socket::drain(&connection.socket, &mut self.scratch) {
+        if let Some(connection) = self.desk.backends.turn_away(file) {
+            if let Err(error) = socket::turn_away(&connection.socket) {
+                tracing::warn!(%error, "a connected socket is closed with its peer still on it");
+            }
+            self.desk.driver.replace_file(file, None)?;
+            self.drain(now, file)?;
+            self.desk.later.push(file);
+        } else {
+            self.drain(now, file)?;
+            drop(self.desk.backends.close(file));
+        }
+        Ok(())
+    }
+
+    /// Deals with what waits in a connection that nothing is received from any more.
+    fn drain(&mut self, now: Now, file: FileIndex) -> io::Result<()> {
+        while let Some(connection) = self.desk.backends.connection(file)
+            && let Some((len, source)) = socket::drain(&connection.socket, &mut self.scratch)
+        {
+            let ingress = Ingress { source, socket: connection.local, replaced: Replaced::Unasked };
             self.desk.cells.datagrams_received.increment();
             self.desk.cells.bytes_received.add(len as u64);
-            let socket = connection.local;
-            let ingress = Ingress { source, socket, replaced: Replaced::Unasked };
             self.desk.route(now, ingress, &self.scratch[..len])?;
         }
         Ok(())

@@ -22,7 +22,7 @@ struct Rig {
 fn rig(sizes: &Sizes) -> Rig {
     let seed = RingSeed::build(sizes.submissions(), sizes.completions(2)).unwrap();
     let shared = seed.share().unwrap();
-    let socket = socket::open_first("127.0.0.1:0".parse().unwrap(), 1 << 20).unwrap();
+    let socket = socket::open_catch_all("127.0.0.1:0".parse().unwrap(), 1 << 20).unwrap();
     let event = Event::new().unwrap();
     let (driver, slots) =
         Driver::start(seed, sizes, &[socket.as_fd()], 1, event.share().unwrap()).unwrap();
