@@ -55,14 +55,14 @@ impl Sizes {
     /// Entries of the completion queue: all that can be outstanding at once. A received datagram
     /// holds a receive slot and a send holds a send slot until they are taken from the queue.
     pub(crate) fn completions(&self, files: u32) -> u32 {
-        let receives_ended = files;
+        let receives_and_cancels = 2 * files;
         let doorbells = 2 * self.peers; // rung by others, and those of ours that failed
-        let others = 8; // the stop event, cancels
+        let stop = 2; // the event, and the cancel of everything
         let sum = u32::from(self.receive_slots)
             + u32::from(self.send_slots)
-            + receives_ended
+            + receives_and_cancels
             + doorbells
-            + others;
+            + stop;
         sum.next_power_of_two()
     }
 }

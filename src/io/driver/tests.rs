@@ -66,7 +66,7 @@ impl Rig {
 #[test]
 fn the_completion_queue_holds_all_that_can_be_outstanding() {
     let sizes = Sizes::of_a_worker(3);
-    assert!(sizes.completions(10) >= 256 + 256 + 10 + 6);
+    assert!(sizes.completions(10) >= 256 + 256 + 2 * 10 + 2 * 3 + 2);
     assert!(sizes.completions(10).is_power_of_two());
 }
 
