@@ -1,0 +1,163 @@
+//! The balancer itself: the binary `sipring` with a config file written by the test.
+
+use crate::process::{Namespace, Process};
+use crate::stage::{Stage, free_ports, wait_until};
+use std::fmt::Write as _;
+use std::net::{SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What the balancer is told.
+pub(crate) struct Setup {
+    /// Where clients come in.
+    pub(crate) listeners: Vec<SocketAddr>,
+    /// The pool: b1, b2 and so on.
+    pub(crate) backends: Vec<SocketAddr>,
+    /// First of the four ports towards backends.
+    pub(crate) backend_ports: u16,
+    /// Admin HTTP.
+    pub(crate) admin: SocketAddr,
+}
+
+/// A running balancer.
+pub(crate) struct Balancer {
+    process: Process,
+}
+
+impl Setup {
+    /// Free ports for one listener and what stands around it.
+    pub(crate) fn new(listeners: &[SocketAddr], backends: &[SocketAddr]) -> Setup {
+        Setup {
+            listeners: listeners.to_vec(),
+            backends: backends.to_vec(),
+            backend_ports: free_ports(4),
+            admin: SocketAddr::from(([127, 0, 0, 1], free_ports(1))),
+        }
+    }
+
+    fn backend_range(&self) -> String {
+        format!("{}-{}", self.backend_ports, self.backend_ports + 3)
+    }
+
+    /// The flags that say the same as [`Setup::file`], for `workers`.
+    fn flags(&self, workers: usize) -> Vec<String> {
+        let mut flags = vec!["run".to_owned()];
+        for listener in &self.listeners {
+            flags.extend(["--listen".to_owned(), format!("udp:{listener}")]);
+        }
+        for (number, backend) in (1..).zip(&self.backends) {
+            flags.extend(["--backend".to_owned(), format!("{backend},name=b{number}")]);
+        }
+        flags.extend(["--workers".to_owned(), workers.to_string()]);
+        flags.extend(["--admin".to_owned(), self.admin.to_string()]);
+        flags.extend(["--backend-ports".to_owned(), self.backend_range()]);
+        flags
+    }
+
+    /// A config file with a fixed key, so that a later start reads the tokens of an earlier one.
+    fn file(&self, workers: usize) -> String {
+        let mut text = format!(
+            "workers = {workers}\nbackend_ports = \"{}\"\n\n[admin]\nlisten = \"{}\"\n\n\
+             [cluster]\nkey = \"000102030405060708090a0b0c0d0e0f\"\n",
+            self.backend_range(),
+            self.admin
+        );
+        for listener in &self.listeners {
+            let _ = write!(text, "\n[[listener]]\nbind = \"udp:{listener}\"\n");
+        }
+        text.push_str("\n[[pool]]\nname = \"default\"\n");
+        for (number, backend) in (1..).zip(&self.backends) {
+            let _ =
+                write!(text, "\n[[pool.backend]]\nname = \"b{number}\"\naddress = \"{backend}\"\n");
+        }
+        text
+    }
+}
+
+impl Balancer {
+    /// Starts it with flags alone, and waits until it answers.
+    pub(crate) fn start(stage: &Stage, setup: &Setup, workers: usize) -> Balancer {
+        let mut balancer = Balancer::launch(stage, "balancer", None, &setup.flags(workers));
+        balancer.wait_until_it_answers(setup.listeners[0]);
+        balancer
+    }
+
+    /// Starts it from a config file with a fixed key, and waits until it answers.
+    pub(crate) fn start_from_file(
+        stage: &Stage,
+        name: &str,
+        setup: &Setup,
+        workers: usize,
+    ) -> Balancer {
+        let file = stage.write(&format!("{name}.toml"), &setup.file(workers));
+        let arguments = ["run", "--config", &file.display().to_string()].map(str::to_owned);
+        let mut balancer = Balancer::launch(stage, name, None, &arguments);
+        balancer.wait_until_it_answers(setup.listeners[0]);
+        balancer
+    }
+
+    /// Starts it in a network namespace, and waits until its listener is bound.
+    pub(crate) fn start_inside(stage: &Stage, setup: &Setup, namespace: &str) -> Balancer {
+        let mut balancer = Balancer::launch(stage, "balancer", Some(namespace), &setup.flags(2));
+        balancer.process.wait_for_udp_port(setup.listeners[0].port());
+        balancer
+    }
+
+    fn launch(
+        stage: &Stage,
+        name: &str,
+        namespace: Namespace<'_>,
+        arguments: &[String],
+    ) -> Balancer {
+        let mut command = vec![binary().display().to_string()];
+        command.extend_from_slice(arguments);
+        Balancer { process: Process::start(stage, name, namespace, &command) }
+    }
+
+    /// An OPTIONS addressed to the balancer gets a 200 (RFC 3261 11).
+    fn wait_until_it_answers(&mut self, listener: SocketAddr) {
+        let socket = UdpSocket::bind((listener.ip(), 0)).expect("a socket of the probe");
+        socket.connect(listener).expect("an address of the probe");
+        socket.set_read_timeout(Some(Duration::from_millis(100))).expect("a time-out");
+        let request = options(listener, socket.local_addr().expect("its own address"));
+        wait_until("the balancer answered an OPTIONS", Duration::from_secs(20), || {
+            self.process.assert_alive();
+            let mut answer = [0; 2048];
+            let _ = socket.send(request.as_bytes());
+            let len = socket.recv(&mut answer).unwrap_or(0);
+            answer[..len].starts_with(b"SIP/2.0 200 ")
+        });
+    }
+
+    /// Panics if it has ended.
+    pub(crate) fn assert_alive(&mut self) {
+        self.process.assert_alive();
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill_hard(self) {
+        self.process.kill_hard();
+    }
+}
+
+/// An OPTIONS for `to` itself, sent from `from`.
+pub(crate) fn options(to: SocketAddr, from: SocketAddr) -> String {
+    format!(
+        "OPTIONS sip:{to} SIP/2.0\r\n\
+         Via: SIP/2.0/UDP {from};branch=z9hG4bK-probe-{port};rport\r\n\
+         From: <sip:probe@{from}>;tag=probe\r\n\
+         To: <sip:{to}>\r\n\
+         Call-ID: probe-{port}\r\n\
+         CSeq: 1 OPTIONS\r\n\
+         Max-Forwards: 1\r\n\
+         Content-Length: 0\r\n\r\n",
+        port = from.port()
+    )
+}
+
+/// The binary of this build, or the one that `SIPRING_WIRE_BINARY` names (an installed package, or
+/// another proxy behind the same flags, to tell a wrong scenario from a wrong balancer).
+fn binary() -> PathBuf {
+    std::env::var_os("SIPRING_WIRE_BINARY")
+        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_sipring")), PathBuf::from)
+}

@@ -1,0 +1,27 @@
+//! The balancer between real peers: SIPp, Kamailio and sipsak, on loopback and in network namespaces.
+//!
+//! | file | what it proves |
+//! |---|---|
+//! | `calls` | every kind of exchange between SIPp callers and three SIPp backends, IPv4 and IPv6 |
+//! | `kamailio` | a registrar that calls phones by their Path, and a record-routing proxy, as backends |
+//! | `options` | sipsak's OPTIONS to the balancer gets a 200 |
+//! | `crash` | `kill -9` between 180 and 200, and a restart with another number of workers |
+//! | `load` | 10 000 calls, none lost, no dialog split |
+//! | `interfaces` | two interfaces: Record-Route for each side, replies from the address that was asked |
+//!
+//! How a split dialog is seen: a SIPp callee takes a request of an unknown Call-ID for a new call,
+//! and a call that begins with anything but the scenario's first request is counted as failed.
+//!
+//! A test says `SKIPPED` aloud when a peer is not installed; with `SIPRING_REQUIRE_PEERS=1` it fails.
+
+mod balancer;
+mod calls;
+mod crash;
+mod interfaces;
+mod kamailio;
+mod load;
+mod options;
+mod process;
+mod scenario;
+mod sipp;
+mod stage;
