@@ -90,7 +90,9 @@ impl Stage {
         logs.sort();
         for path in logs {
             let text = String::from_utf8_lossy(&fs::read(&path).unwrap_or_default()).into_owned();
-            let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+            let lines = text.lines().filter(|line| !line.trim().is_empty());
+            let lines: Vec<String> =
+                lines.map(|line| line.chars().take(LOG_COLUMNS_SHOWN).collect()).collect();
             let tail = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
             eprintln!("--- the end of {}\n{}", path.display(), tail.join("\n"));
         }
@@ -172,4 +174,5 @@ pub(crate) fn wait_until(what: &str, limit: Duration, mut done: impl FnMut() -> 
     }
 }
 
-const LOG_LINES_SHOWN: usize = 60;
+const LOG_LINES_SHOWN: usize = 40;
+const LOG_COLUMNS_SHOWN: usize = 300;
