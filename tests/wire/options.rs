@@ -2,7 +2,8 @@
 
 use crate::balancer::{Balancer, Setup};
 use crate::process::Process;
-use crate::stage::{Family, Stage, have};
+use crate::stage::{Family, Stage, free_short_port, have};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// sipsak's OPTIONS to the balancer gets its 200 without any backend (RFC 3261 11.2). sipsak speaks
@@ -13,7 +14,8 @@ fn the_balancer_answers_an_options_of_sipsak() {
         return;
     }
     let stage = Stage::new("options");
-    let [listener, nobody] = [Family::V4.free_address(), Family::V4.free_address()];
+    let listener = SocketAddr::new(Family::V4.ip(), free_short_port());
+    let nobody = Family::V4.free_address();
     let _balancer = Balancer::start(&stage, &Setup::new(&[listener], &[nobody]), 2);
 
     let command = ["sipsak", "-vv", "-s", &format!("sip:{listener}")].map(str::to_owned);

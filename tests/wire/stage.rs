@@ -128,6 +128,11 @@ pub(crate) fn free_ports(count: u16) -> u16 {
     }
 }
 
+/// A free port of four digits, for sipsak, which loses the fifth.
+pub(crate) fn free_short_port() -> u16 {
+    (6_000..10_000).find(|port| is_free(*port)).expect("a free port below 10000")
+}
+
 fn is_free(port: u16) -> bool {
     let v4 = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
     let v6 = UdpSocket::bind((Ipv6Addr::LOCALHOST, port));
