@@ -83,8 +83,13 @@ impl Lab {
         }
         let made = ip(&format!("netns add {}", lab.clients))
             && ip(&format!("netns add {}", lab.backends))
-            && lab.join("c", &lab.clients, &["10.61.1.1/24", "10.61.1.9/24"], "10.61.1.2/24")
-            && lab.join("b", &lab.backends, &["10.61.2.1/24"], "10.61.2.2/24");
+            && lab.join(
+                "to-clients",
+                &lab.clients,
+                &["10.61.1.1/24", "10.61.1.9/24"],
+                "10.61.1.2/24",
+            )
+            && lab.join("to-backends", &lab.backends, &["10.61.2.1/24"], "10.61.2.2/24");
         assert!(made, "namespaces can be made here, but not joined");
         Some(lab)
     }

@@ -106,6 +106,6 @@ impl Drop for Process {
 }
 
 fn kill(signal: &str, target: &str) {
-    let script = format!("kill -{signal} -- {target}");
+    let script = format!("kill -s {signal} -- {target}");
     let _ = Command::new("sh").args(["-c", &script]).stderr(Stdio::null()).status();
 }

@@ -90,7 +90,9 @@ impl Stage {
         logs.sort();
         for path in logs {
             let text = String::from_utf8_lossy(&fs::read(&path).unwrap_or_default()).into_owned();
-            let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+            let lines = text.lines().filter(|line| !line.trim().is_empty());
+            let lines: Vec<String> =
+                lines.map(|line| line.chars().take(LOG_COLUMNS_SHOWN).collect()).collect();
             let tail = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
             eprintln!("--- the end of {}\n{}", path.display(), tail.join("\n"));
         }
@@ -124,6 +126,11 @@ pub(crate) fn free_ports(count: u16) -> u16 {
             return first;
         }
     }
+}
+
+/// A free port of four digits, for sipsak, which loses the fifth.
+pub(crate) fn free_short_port() -> u16 {
+    (6_000..10_000).find(|port| is_free(*port)).expect("a free port below 10000")
 }
 
 fn is_free(port: u16) -> bool {
@@ -172,4 +179,5 @@ pub(crate) fn wait_until(what: &str, limit: Duration, mut done: impl FnMut() -> 
     }
 }
 
-const LOG_LINES_SHOWN: usize = 60;
+const LOG_LINES_SHOWN: usize = 40;
+const LOG_COLUMNS_SHOWN: usize = 300;
