@@ -222,10 +222,7 @@ impl Proxy {
 /// that is not the default.
 fn strip_maddr(addresses: &Addresses, request: &Request<'_>, edits: &mut Edits) {
     let bytes = request.message.bytes;
-    if memchr::memmem::find(request.uri.of(bytes), b"maddr").is_none() {
-        return;
-    }
-    let Some(uri) = Uri::parse(bytes, request.uri) else { return };
+    let Some(uri) = &request.sip_uri else { return };
     let Some(maddr) = uri.param(bytes, b"maddr") else { return };
     let Some(host) = maddr.value.filter(|host| addresses.is_our_host(host.of(bytes))) else {
         return;
