@@ -151,9 +151,10 @@ impl Proxy {
             // 0 was refused (16.3 item 3).
             self.edits.replace(span, |text| push_number(text, hops.saturating_sub(1)));
         }
-        strip_maddr(&self.addresses, request, &mut self.edits);
-        if self.routes.record(request, &mut self.edits).is_err() {
-            return self.refuse_broken(ingress, &request.message, Fault::Route, out);
+        match self.routes.record(request, &mut self.edits) {
+            Ok(true) => strip_maddr(&self.addresses, request, &mut self.edits),
+            Ok(false) => {}
+            Err(fault) => return self.refuse_broken(ingress, &request.message, fault, out),
         }
         let room = out.len().min(DATAGRAM_SIZE_MAX);
         let Some(len) = self.edits.apply(bytes, 0..request.end, &mut out[..room]) else {
@@ -218,14 +219,11 @@ impl Proxy {
     }
 }
 
-/// RFC 3261 16.4: a Request-URI whose `maddr` is ours has served its purpose; it goes, with a port
+/// RFC 3261 16.4: a Request-URI that stays and whose `maddr` is ours has served its purpose; it goes, with a port
 /// that is not the default.
 fn strip_maddr(addresses: &Addresses, request: &Request<'_>, edits: &mut Edits) {
     let bytes = request.message.bytes;
-    if memchr::memmem::find(request.uri.of(bytes), b"maddr").is_none() {
-        return;
-    }
-    let Some(uri) = Uri::parse(bytes, request.uri) else { return };
+    let Some(uri) = &request.sip_uri else { return };
     let Some(maddr) = uri.param(bytes, b"maddr") else { return };
     let Some(host) = maddr.value.filter(|host| addresses.is_our_host(host.of(bytes))) else {
         return;

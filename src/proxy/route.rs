@@ -106,8 +106,12 @@ impl Routes {
 
     /// RFC 3261 16.6 item 6: if the next Route is a strict router, it becomes the Request-URI and
     /// that goes behind the last Route. Then records the edits of all Route rows and of the
-    /// Request-URI. `None` if there was nothing to do with the Request-URI.
-    pub(super) fn record(&mut self, request: &Request<'_>, edits: &mut Edits) -> Result<(), Fault> {
+    /// Request-URI. Tells whether the Request-URI stays.
+    pub(super) fn record(
+        &mut self,
+        request: &Request<'_>,
+        edits: &mut Edits,
+    ) -> Result<bool, Fault> {
         let message = &request.message;
         let bytes = message.bytes;
         let mut uri = self.target;
@@ -119,14 +123,15 @@ impl Routes {
                 self.first += 1;
             }
         }
-        if uri != request.uri {
+        let stays = uri == request.uri;
+        if !stays {
             edits.replace_by_copy(request.uri, uri);
         }
         self.record_rows(edits);
         if let Some(target) = behind {
             self.append(message, target, edits);
         }
-        Ok(())
+        Ok(stays)
     }
 
     /// Takes the values off that do not stay, row by row.

@@ -66,7 +66,10 @@ impl Chooser<'_> {
             return Ok(found);
         }
         let next = routes.next(&request.message).ok().flatten().unwrap_or(routes.target());
-        let uri = Uri::parse(request.message.bytes, next);
+        let uri = match next == request.uri {
+            true => request.sip_uri,
+            false => Uri::parse(request.message.bytes, next),
+        };
         if let Some(source) = source
             && let Some(found) = self.by_backend(request, uri, source)?
         {

@@ -49,6 +49,8 @@ pub(super) struct Request<'a> {
     pub(super) message: Message<'a>,
     pub(super) method: Method,
     pub(super) uri: Span,
+    /// The Request-URI read, where it is of a scheme that we read.
+    pub(super) sip_uri: Option<Uri>,
     pub(super) via: Via,
     pub(super) call_id: &'a [u8],
     pub(super) cseq: u32,
@@ -71,9 +73,7 @@ impl<'a> Request<'a> {
             return Err(fault);
         }
         let bytes = message.bytes;
-        if !is_request_uri(bytes, uri) {
-            return Err(Fault::RequestLine);
-        }
+        let sip_uri = sip_uri(bytes, uri)?;
         let (_, via) = message.top_via()?;
         if message.values(Header::Via).any(|(_, value)| value.is_empty()) {
             return Err(Fault::Via);
@@ -89,6 +89,7 @@ impl<'a> Request<'a> {
             message,
             method: Method::of(method.of(bytes)),
             uri,
+            sip_uri,
             via,
             call_id,
             cseq,
@@ -130,10 +131,11 @@ impl<'a> Request<'a> {
 
 /// RFC 3261 19.1.1: a SIP URI must be one, and a Request-URI has no headers: passed on, they could
 /// pass for ours (RFC 4475 3.1.2.11, RFC 5118 4.2). Other schemes are the backends' to judge.
-fn is_request_uri(bytes: &[u8], span: Span) -> bool {
+fn sip_uri(bytes: &[u8], span: Span) -> Result<Option<Uri>, Fault> {
     match Uri::parse(bytes, span) {
-        Some(uri) => uri.params.end == span.end,
-        None => !Uri::claims_sip(span.of(bytes)),
+        Some(uri) if uri.params.end == span.end => Ok(Some(uri)),
+        None if !Uri::claims_sip(span.of(bytes)) => Ok(None),
+        _ => Err(Fault::RequestLine),
     }
 }
 

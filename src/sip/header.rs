@@ -1,5 +1,7 @@
 //! The header fields that forwarding reads, by long and compact name (RFC 3261 7.3.3, 20).
 
+use super::scan::Word;
+
 /// A header field that forwarding reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -74,12 +76,67 @@ impl Header {
         Some(header)
     }
 
+    /// Like [`Header::named`], for the name in front of the colon at `colon` in the first bytes of a
+    /// row; white space may stand between them (RFC 3261 7.3.1).
+    #[inline]
+    pub(super) fn at_head_of(row: Word, colon: usize) -> Option<Header> {
+        let mut len = colon;
+        while len > 0 && matches!(row.byte(len - 1), b' ' | b'\t') {
+            len -= 1;
+        }
+        let name = row.first(len);
+        let is = |known: Name| name | known.letters == known.lower;
+        let header = match len {
+            1 => return Header::named(&[name as u8]),
+            2 if is(Name::of(b"to")) => Header::To,
+            3 if is(Name::of(b"via")) => Header::Via,
+            4 if is(Name::of(b"from")) => Header::From,
+            4 if is(Name::of(b"cseq")) => Header::CSeq,
+            4 if is(Name::of(b"path")) => Header::Path,
+            4 if is(Name::of(b"join")) => Header::Join,
+            5 if is(Name::of(b"route")) => Header::Route,
+            7 if is(Name::of(b"call-id")) => Header::CallId,
+            8 if is(Name::of(b"replaces")) => Header::Replaces,
+            9 if is(Name::of(b"supported")) => Header::Supported,
+            12 if is(Name::of(b"max-forwards")) => Header::MaxForwards,
+            12 if is(Name::of(b"record-route")) => Header::RecordRoute,
+            13 if is(Name::of(b"proxy-require")) => Header::ProxyRequire,
+            13 if is(Name::of(b"target-dialog")) => Header::TargetDialog,
+            14 if is(Name::of(b"content-length")) => Header::ContentLength,
+            _ => return None,
+        };
+        Some(header)
+    }
+
     /// Whether any known name begins with this byte: most other rows end here.
     #[inline]
     pub(super) fn may_begin_with(byte: u8) -> bool {
         const FIRST: u32 = mask(b"vrcftmpslkij");
         let letter = (byte | 0x20).wrapping_sub(b'a');
         letter < 26 && FIRST >> letter & 1 == 1
+    }
+}
+
+/// A name in lower case as a number, and the bit that makes a letter lower case at each of its
+/// letters: `A` and `a` are the only bytes that become `a` by it.
+#[derive(Clone, Copy)]
+struct Name {
+    lower: u128,
+    letters: u128,
+}
+
+impl Name {
+    const fn of(lower: &[u8]) -> Self {
+        let mut name = Self { lower: 0, letters: 0 };
+        let mut place = 0;
+        while place < lower.len() {
+            name.lower |= (lower[place] as u128) << (8 * place);
+            if lower[place].is_ascii_lowercase() {
+                name.letters |= 0x20 << (8 * place);
+            }
+            place += 1;
+        }
+        name
     }
 }
 

@@ -62,6 +62,15 @@ fn good_messages() -> Vec<Good> {
                 ..Default::default()
             },
         ),
+        client(
+            "through a strict router, and to our maddr",
+            Request {
+                method: "BYE",
+                uri: "sip:10.0.0.1:5070;maddr=10.0.0.1;lb=x",
+                extra: "Route: <sip:p1.example;lr>, <sip:bob@10.99.0.1>\r\n",
+                ..Default::default()
+            },
+        ),
         client("refused", Request { extra: "Proxy-Require: a, b\r\n", ..Default::default() }),
         good("BYE of the callee", BACKEND, LISTENER, in_dialog("BYE", &to_client).to_string()),
         good("response", BACKEND, PORT, ok),
@@ -167,6 +176,21 @@ fn the_good_messages_are_good() {
             Some(Verdict::Forward { .. }) if !answered => {}
             other => panic!("{}: {other:?}\n{}", good.name, String::from_utf8_lossy(&good.bytes)),
         }
+    }
+}
+
+#[test]
+fn a_request_uri_that_goes_loses_no_maddr_first() {
+    // RFC 3261 16.4, 16.6 item 6: both changes at one place would garble the request line
+    for (uri, route, wanted) in [
+        ("sip:10.0.0.1;maddr=10.0.0.1;lb=x", "<sip:bob@10.99.0.1>", "sip:bob@10.99.0.1"),
+        ("sip:bob@a.example;maddr=10.0.0.1", "<sip:strict.example>", "sip:strict.example"),
+        ("sip:bob@a.example:5070;maddr=10.0.0.1", "<sip:p.example;lr>", "sip:bob@a.example"),
+    ] {
+        let extra = format!("Route: {route}\r\n");
+        let request = Request { method: "BYE", uri, extra: &extra, ..Default::default() };
+        let sent = World::new().push(CLIENT, LISTENER, request.to_string()).text();
+        assert_eq!(sent.lines().next(), Some(format!("BYE {wanted} SIP/2.0").as_str()), "{sent}");
     }
 }
 
