@@ -74,7 +74,7 @@ prepare
 step "format" cargo fmt --all --check
 step "clippy" cargo clippy --workspace --all-targets --locked -- -D warnings
 step "tests" cargo test --workspace --locked
-step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --document-private-items
 # The first thing that a newcomer starts; it fails if a call is lost or a dialog changes its backend.
 step "demo" cargo run --profile test --locked -- demo --seconds 6
 

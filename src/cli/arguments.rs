@@ -13,11 +13,11 @@ pub(super) struct Arguments {
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Where clients come in, as udp:ADDRESS[:PORT]; repeatable, adds to the file's listeners
+    /// Where clients come in, as udp:ADDRESS or udp:ADDRESS:PORT; repeatable, adds to the file's listeners
     #[arg(long, value_name = "TRANSPORT:ADDR")]
     listen: Vec<String>,
 
-    /// Where calls go, as [udp:]ADDRESS[:PORT]; repeatable, adds to the file's pool
+    /// Where calls go, as ADDRESS or ADDRESS:PORT, with or without udp: in front; repeatable, adds to the file's pool
     #[arg(long, value_name = "ADDR[,weight=N][,priority=N][,name=S]")]
     backend: Vec<String>,
 

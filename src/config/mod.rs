@@ -1,7 +1,7 @@
 //! A config file (or flags) becomes a [`Config`] that cannot be wrong.
 //!
 //! 1. [`read`] takes the file's bytes in.
-//! 2. [`load`] reads its tree (`file`, by `reader`), where every single value must be good
+//! 2. [`load()`] reads its tree (`file`, by `reader`), where every single value must be good
 //!    (`values`, `address`), and lets the flags complete it (`flags`).
 //! 3. It holds the values against each other (`validate`).
 //! 4. Out comes a [`Config`] with warnings, or a [`Report`] of everything that is wrong.
