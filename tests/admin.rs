@@ -3,7 +3,7 @@
 use sipring::config::{
     BackendConfig, BackendPorts, Cluster, Config, Limits, Listener, LogLevel, PoolConfig,
 };
-use sipring::control::{Balancer, Failure, run};
+use sipring::control::{Admin, Balancer, Failure, run};
 use sipring::pool::{Policy, State};
 use sipring::proxy::PathMode;
 use std::io::{Read, Write};
@@ -192,7 +192,7 @@ fn a_balancer_in_the_same_process_needs_no_signal_and_no_admin_address() {
     let balancer = Balancer::start(config()).unwrap();
     assert_eq!(balancer.listeners().len(), 1);
     assert!(!balancer.failed());
-    balancer.set_state("one", State::Down).unwrap();
+    balancer.set_admin("one", Admin::Maint, "a test").unwrap();
     let text = balancer.metrics().text().unwrap();
     assert_line(&text, "sipring_backend_state{backend=\"one\",state=\"down\"} 1");
     assert_line(&text, "sipring_backend_state{backend=\"one\",state=\"ready\"} 0");

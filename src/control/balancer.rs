@@ -2,12 +2,13 @@
 //!
 //! The control thread holds one; tests and the demo hold theirs in their own process.
 
+use super::fleet::{Admin, Fleet, UnknownBackend, Who};
 use super::plan::{self, Network, Outline};
 use super::{Failure, log, ports};
 use crate::config::Config;
 use crate::io::os;
 use crate::metrics::{Cells, Metrics, Source};
-use crate::pool::{Policy, Pool, State};
+use crate::pool::{Policy, Pool};
 use crate::proxy::{Key, Keys, LocalSocket, Role, Settings, Side};
 use crate::worker::{Plan, Workers};
 use arc_swap::ArcSwap;
@@ -22,7 +23,8 @@ pub struct Balancer {
     pool: Arc<ArcSwap<Pool>>,
     policy: Policy,
     hash_seed: u64,
-    publishing: Mutex<()>, // one new pool at a time: each is made from the one before
+    /// Whoever changes it publishes the pool that follows from it before letting go.
+    fleet: Mutex<Fleet>,
     cells: Vec<Arc<Cells>>,
     metrics: Arc<Metrics>,
     sockets: Vec<LocalSocket>,
@@ -55,7 +57,9 @@ impl Balancer {
         let Outline { sockets, sides, backends } = outline;
         let workers = sides.len();
         let (policy, hash_seed) = (config.pool.policy, config.cluster.hash_seed);
-        let pool = Arc::new(ArcSwap::from_pointee(Pool::build(backends, policy, hash_seed)?));
+        let fleet = Fleet::new(backends, SystemTime::now());
+        let first = Pool::build(fleet.effective(), policy, hash_seed)?;
+        let pool = Arc::new(ArcSwap::from_pointee(first));
         let settings = settings(config, keys(config)?, &sockets, sides);
         let ids: Vec<_> = pool.load().backends().iter().map(|backend| backend.id).collect();
         let cells: Vec<_> = (0..workers).map(|_| Arc::new(Cells::new(ids.clone()))).collect();
@@ -73,31 +77,34 @@ impl Balancer {
             receive_buffer: config.limits.receive_buffer,
             pin_to_cores,
         })?;
-        let (publishing, metrics) = (Mutex::new(()), Arc::new(metrics));
-        Ok(Self { workers, pool, policy, hash_seed, publishing, cells, metrics, sockets, summary })
+        let (fleet, metrics) = (Mutex::new(fleet), Arc::new(metrics));
+        Ok(Self { workers, pool, policy, hash_seed, fleet, cells, metrics, sockets, summary })
     }
 
-    /// Puts a backend into another state: publishes a new pool, which each worker takes up with its
-    /// next turn.
+    /// Sets what the administrator wants of a backend and publishes the pool that follows from it,
+    /// which each worker takes up with its next turn.
     ///
     /// # Errors
     /// When no backend has this name; the pool stays as it is.
-    pub fn set_state(&self, backend: &str, state: State) -> Result<(), Failure> {
-        let _one_at_a_time = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
-        let pool = self.pool.load();
-        let mut specs: Vec<_> =
-            pool.backends().iter().map(|backend| backend.spec.clone()).collect();
-        let Some(spec) = specs.iter_mut().find(|spec| spec.name == backend) else {
-            return Err(Failure::config(format!(
-                "no backend is named {backend:?}; the names are those of the config"
-            )));
-        };
-        if spec.state == state {
-            return Ok(());
+    pub fn set_admin(&self, backend: &str, admin: Admin, reason: &str) -> Result<(), Failure> {
+        self.change(|fleet, now| fleet.set_admin(backend, admin, reason, Who::Operator, now))
+    }
+
+    /// Looks at the backends as they are at run time.
+    pub fn with_fleet<T>(&self, look: impl FnOnce(&Fleet) -> T) -> T {
+        look(&self.fleet.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes the fleet and publishes the pool that follows from it, if anything has changed.
+    fn change(
+        &self,
+        change: impl FnOnce(&mut Fleet, SystemTime) -> Result<bool, UnknownBackend>,
+    ) -> Result<(), Failure> {
+        let mut fleet = self.fleet.lock().unwrap_or_else(PoisonError::into_inner);
+        if change(&mut fleet, SystemTime::now())? {
+            let pool = Pool::build(fleet.effective(), self.policy, self.hash_seed)?;
+            self.pool.store(Arc::new(pool));
         }
-        tracing::info!("backend {backend:?} ({}): {:?} -> {state:?}", spec.address, spec.state);
-        spec.state = state;
-        self.pool.store(Arc::new(Pool::build(specs, self.policy, self.hash_seed)?));
         Ok(())
     }
 
@@ -202,6 +209,7 @@ mod tests {
     use super::super::plan::tests::config;
     use super::*;
     use crate::config::BackendPorts;
+    use crate::pool::State;
 
     /// On loopback, with free ports.
     fn loopback() -> Config {
@@ -237,12 +245,12 @@ mod tests {
     fn a_new_state_is_a_new_pool_with_everything_else_as_before() {
         let balancer = Balancer::start(loopback()).unwrap();
         let before = balancer.pool();
-        balancer.set_state("b1", State::Drained).unwrap();
+        balancer.set_admin("b1", Admin::Drain, "a test").unwrap();
         let states = |pool: &Pool| pool.backends().iter().map(|b| b.spec.state).collect::<Vec<_>>();
         assert_eq!(states(&before), [State::Ready, State::Ready]);
         assert_eq!(states(&balancer.pool()), [State::Ready, State::Drained]);
         assert_eq!(balancer.pool().backends()[1].id, before.backends()[1].id);
-        balancer.set_state("b1", State::Ready).unwrap();
+        balancer.set_admin("b1", Admin::Ready, "a test").unwrap();
         assert_eq!(states(&balancer.pool()), [State::Ready, State::Ready]);
         balancer.stop();
     }
@@ -251,7 +259,7 @@ mod tests {
     fn an_unknown_backend_changes_nothing() {
         let balancer = Balancer::start(loopback()).unwrap();
         let before = balancer.pool();
-        let failure = balancer.set_state("b7", State::Down).unwrap_err();
+        let failure = balancer.set_admin("b7", Admin::Maint, "a test").unwrap_err();
         assert!(failure.text.contains("b7"), "{failure}");
         assert!(Arc::ptr_eq(&before, &balancer.pool()));
         balancer.stop();

@@ -1,5 +1,6 @@
 //! Why the balancer cannot start or go on: a text for the operator and the exit code.
 
+use super::fleet::UnknownBackend;
 use crate::io::diagnose::{self, Class};
 use crate::pool::PoolError;
 use crate::worker::StartError;
@@ -83,6 +84,12 @@ impl From<diagnose::Failure> for Failure {
             Class::Permission => Self::PERMISSION,
         };
         Self { exit, text: failure.text }
+    }
+}
+
+impl From<UnknownBackend> for Failure {
+    fn from(error: UnknownBackend) -> Self {
+        Self::config(error.to_string())
     }
 }
 

@@ -10,6 +10,7 @@
 mod admin;
 mod balancer;
 mod failure;
+pub mod fleet;
 mod log;
 mod plan;
 mod ports;
@@ -19,6 +20,7 @@ mod signals;
 
 pub use balancer::Balancer;
 pub use failure::Failure;
+pub use fleet::Admin;
 
 use crate::config::Config;
 

@@ -2,9 +2,8 @@
 
 use super::play::Front;
 use crate::config::{self, Config, Flags, Text};
-use crate::control::{Balancer, Failure};
+use crate::control::{Admin, Balancer, Failure};
 use crate::metrics::{Cell, Cells};
-use crate::pool::State;
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::ops::RangeInclusive;
@@ -60,8 +59,8 @@ impl Front for RealBalancer {
     }
 
     fn set_drained(&self, backend: &str, drained: bool) -> Result<(), Failure> {
-        let state = if drained { State::Drained } else { State::Ready };
-        self.balancer.set_state(backend, state)
+        let admin = if drained { Admin::Drain } else { Admin::Ready };
+        self.balancer.set_admin(backend, admin, "the demo's script")
     }
 
     /// Whatever was thrown away, by the core or because something was full.

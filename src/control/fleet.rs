@@ -1,0 +1,318 @@
+//! The backends at run time: what the config says, what the administrator wants and what is known of
+//! their health, kept apart; together they make the pool that the workers see.
+//!
+//! Three things, as HAProxy has them: the operational state (up or down, by probes and traffic), the
+//! administrative state (ready, drain, maint: by whom, since when) and the weight. Each change has a
+//! reason, a time and an author, and is an [`Event`]. Pure: times are arguments.
+
+use crate::pool::{BackendSpec, State};
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::SystemTime;
+
+/// Events that are kept for those who ask later.
+const EVENTS_MAX: usize = 200;
+
+/// Who changed something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// The config file.
+    Config,
+    /// Somebody at the admin address, the control socket or inside this process.
+    Operator,
+    /// A health probe.
+    Probe,
+    /// Real requests that failed or succeeded.
+    Traffic,
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Config => "config",
+            Self::Operator => "operator",
+            Self::Probe => "probe",
+            Self::Traffic => "traffic",
+        })
+    }
+}
+
+/// What the administrator wants of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admin {
+    /// It takes calls.
+    Ready,
+    /// No new calls; its dialogs go on.
+    Drain,
+    /// Nothing new at all, registrations move away; dialogs have nowhere else to go.
+    Maint,
+}
+
+impl fmt::Display for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ready => "ready",
+            Self::Drain => "drain",
+            Self::Maint => "maint",
+        })
+    }
+}
+
+impl From<State> for Admin {
+    /// What `state` in the config means.
+    fn from(state: State) -> Self {
+        match state {
+            State::Ready => Self::Ready,
+            State::Drained => Self::Drain,
+            State::Down => Self::Maint,
+        }
+    }
+}
+
+/// A value with its history: why it is so, since when, by whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known<T> {
+    /// The value.
+    pub value: T,
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub since: SystemTime,
+    /// By whom.
+    pub who: Who,
+}
+
+/// A backend at run time.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// What the config says.
+    pub spec: BackendSpec,
+    /// What the administrator wants.
+    pub admin: Known<Admin>,
+    /// Whether it answers.
+    pub up: Known<bool>,
+    /// A weight set at run time, which survives reloads.
+    pub weight: Option<u16>,
+}
+
+impl Member {
+    fn new(spec: BackendSpec, now: SystemTime) -> Self {
+        let known = |reason: &str| (reason.to_owned(), now, Who::Config);
+        let (reason, since, who) = known("configured");
+        let admin = Known { value: Admin::from(spec.state), reason, since, who };
+        let (reason, since, who) = known("not probed yet");
+        let up = Known { value: true, reason, since, who };
+        Self { spec, admin, up, weight: None }
+    }
+
+    /// What the workers see of it.
+    fn effective(&self) -> BackendSpec {
+        let state = match (self.admin.value, self.up.value) {
+            (Admin::Maint, _) | (Admin::Ready, false) => State::Down,
+            (Admin::Drain, _) => State::Drained,
+            (Admin::Ready, true) => State::Ready,
+        };
+        let weight = self.weight.unwrap_or(self.spec.weight);
+        BackendSpec { state, weight, ..self.spec.clone() }
+    }
+}
+
+/// A change of a backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When.
+    pub at: SystemTime,
+    /// Which backend.
+    pub backend: String,
+    /// What it is now: "drain", "up", "weight 3".
+    pub what: String,
+    /// Why.
+    pub reason: String,
+    /// By whom.
+    pub who: Who,
+}
+
+/// A name that no backend has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownBackend(pub String);
+
+impl fmt::Display for UnknownBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no backend is named {:?}; the names are those of the config", self.0)
+    }
+}
+
+/// All backends at run time.
+#[derive(Debug)]
+pub struct Fleet {
+    members: Vec<Member>,
+    events: VecDeque<Event>,
+}
+
+impl Fleet {
+    /// As the config has them.
+    pub fn new(specs: Vec<BackendSpec>, now: SystemTime) -> Self {
+        let members = specs.into_iter().map(|spec| Member::new(spec, now)).collect();
+        Self { members, events: VecDeque::new() }
+    }
+
+    /// Every backend, in the order of the config.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// The last events, the oldest first.
+    pub fn events(&self) -> impl Iterator<Item = &Event> {
+        self.events.iter()
+    }
+
+    /// What the workers are to see.
+    pub fn effective(&self) -> Vec<BackendSpec> {
+        self.members.iter().map(Member::effective).collect()
+    }
+
+    /// Sets what the administrator wants. `Ok(false)`: it was so already.
+    ///
+    /// # Errors
+    /// [`UnknownBackend`].
+    pub fn set_admin(
+        &mut self,
+        backend: &str,
+        value: Admin,
+        reason: &str,
+        who: Who,
+        now: SystemTime,
+    ) -> Result<bool, UnknownBackend> {
+        let member = self.member(backend)?;
+        if member.admin.value == value {
+            return Ok(false);
+        }
+        let reason = reason.to_owned();
+        member.admin = Known { value, reason: reason.clone(), since: now, who: who.clone() };
+        self.note(Event { at: now, backend: backend.into(), what: value.to_string(), reason, who });
+        Ok(true)
+    }
+
+    /// Sets whether a backend answers. `Ok(false)`: it was so already.
+    ///
+    /// # Errors
+    /// [`UnknownBackend`].
+    pub fn set_up(
+        &mut self,
+        backend: &str,
+        value: bool,
+        reason: &str,
+        who: Who,
+        now: SystemTime,
+    ) -> Result<bool, UnknownBackend> {
+        let member = self.member(backend)?;
+        if member.up.value == value {
+            return Ok(false);
+        }
+        let reason = reason.to_owned();
+        member.up = Known { value, reason: reason.clone(), since: now, who: who.clone() };
+        let what = if value { "up" } else { "down" }.to_owned();
+        self.note(Event { at: now, backend: backend.into(), what, reason, who });
+        Ok(true)
+    }
+
+    fn member(&mut self, name: &str) -> Result<&mut Member, UnknownBackend> {
+        let found = self.members.iter_mut().find(|member| member.spec.name == name);
+        found.ok_or_else(|| UnknownBackend(name.to_owned()))
+    }
+
+    fn note(&mut self, event: Event) {
+        tracing::info!(
+            "backend {:?}: {} ({}, by {})",
+            event.backend,
+            event.what,
+            event.reason,
+            event.who
+        );
+        if self.events.len() == EVENTS_MAX {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn fleet() -> Fleet {
+        let spec = |name: &str, state| BackendSpec {
+            name: name.to_owned(),
+            address: "10.0.0.1:5060".parse().expect("an address"),
+            weight: 4,
+            state,
+            sources: Vec::new(),
+            side: 0,
+        };
+        let specs =
+            vec![spec("a", State::Ready), spec("b", State::Drained), spec("c", State::Down)];
+        Fleet::new(specs, SystemTime::UNIX_EPOCH)
+    }
+
+    fn states(fleet: &Fleet) -> Vec<State> {
+        fleet.effective().iter().map(|spec| spec.state).collect()
+    }
+
+    fn later() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(9)
+    }
+
+    #[test]
+    fn the_configs_state_is_what_the_administrator_wants_at_first() {
+        let fleet = fleet();
+        assert_eq!(states(&fleet), [State::Ready, State::Drained, State::Down]);
+        assert_eq!(fleet.members()[1].admin.who, Who::Config);
+        assert_eq!(fleet.events().count(), 0);
+    }
+
+    #[test]
+    fn health_and_will_are_two_things() {
+        let mut fleet = fleet();
+        assert_eq!(fleet.set_up("a", false, "timeout", Who::Probe, later()), Ok(true));
+        assert_eq!(fleet.set_admin("a", Admin::Drain, "upgrade", Who::Operator, later()), Ok(true));
+        assert_eq!(states(&fleet)[0], State::Drained, "its dialogs are to go on");
+        assert_eq!(fleet.set_admin("a", Admin::Ready, "done", Who::Operator, later()), Ok(true));
+        assert_eq!(states(&fleet)[0], State::Down, "ready is no proof of health");
+        assert_eq!(fleet.set_up("a", true, "200", Who::Probe, later()), Ok(true));
+        assert_eq!(states(&fleet)[0], State::Ready);
+    }
+
+    #[test]
+    fn a_change_says_why_when_and_who_and_no_change_says_nothing() {
+        let mut fleet = fleet();
+        assert_eq!(
+            fleet.set_admin("a", Admin::Maint, "broken fan", Who::Operator, later()),
+            Ok(true)
+        );
+        assert_eq!(fleet.set_admin("a", Admin::Maint, "again", Who::Operator, later()), Ok(false));
+        let event = fleet.events().next().expect("one");
+        assert_eq!((event.what.as_str(), event.reason.as_str()), ("maint", "broken fan"));
+        assert_eq!((event.at, &event.who), (later(), &Who::Operator));
+        assert_eq!(fleet.events().count(), 1);
+        assert_eq!(fleet.members()[0].admin.reason, "broken fan");
+    }
+
+    #[test]
+    fn an_unknown_name_changes_nothing() {
+        let mut fleet = fleet();
+        let error = fleet.set_up("z", false, "", Who::Probe, later()).unwrap_err();
+        assert!(error.to_string().contains("\"z\""), "{error}");
+        assert_eq!(fleet.events().count(), 0);
+    }
+
+    #[test]
+    fn events_are_bounded() {
+        let mut fleet = fleet();
+        for n in 0..EVENTS_MAX + 5 {
+            let _ = fleet.set_up("a", n % 2 == 1, &n.to_string(), Who::Traffic, later());
+        }
+        assert_eq!(fleet.events().count(), EVENTS_MAX);
+        assert_eq!(fleet.events().next().expect("the oldest kept").reason, "5");
+    }
+}
