@@ -113,17 +113,10 @@ impl Iterator for Params<'_> {
         let text = self.rest.of(self.bytes);
         let open = text.iter().position(|&byte| byte == b';')?;
         let start = self.rest.start as usize + open + 1;
-        let mut at = open + 1;
-        let mut equals = None;
-        while at < text.len() && text[at] != b';' {
-            match text[at] {
-                b'"' => at = quoted_end(text, at).unwrap_or(text.len() - 1),
-                b'=' if equals.is_none() => equals = Some(self.rest.start as usize + at),
-                _ => {}
-            }
-            at += 1;
-        }
-        let end = self.rest.start as usize + at;
+        let text = &text[open + 1..];
+        let len = param_len(text);
+        let equals = text[..len].iter().position(|&byte| byte == b'=').map(|at| start + at);
+        let end = start + len;
         self.rest = Span::new(end, self.rest.end as usize);
         let whole = trim(self.bytes, Span::new(start, end));
         Some(match equals {
@@ -135,6 +128,23 @@ impl Iterator for Params<'_> {
             None => Param { whole, name: whole, value: None },
         })
     }
+}
+
+/// Up to the next semicolon outside quotes, or all of it.
+#[inline]
+fn param_len(text: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(found) = text[at..].iter().position(|byte| matches!(byte, b';' | b'"')) {
+        at += found;
+        if text[at] == b';' {
+            return at;
+        }
+        match quoted_end(text, at) {
+            Some(close) => at = close + 1,
+            None => break,
+        }
+    }
+    text.len()
 }
 
 #[cfg(test)]
@@ -177,6 +187,10 @@ mod tests {
                 (b"x", Some(&b""[..])),
             ]
         );
+        let odd = br#";"a=b;c"=d;e="f""#;
+        let params: Vec<_> =
+            Params::new(odd, Span::new(0, odd.len())).map(|param| param.whole.of(odd)).collect();
+        assert_eq!(params, [&br#""a=b;c"=d"#[..], br#"e="f""#]);
         let found = Params::new(text, Span::new(0, text.len())).named(b"LR").unwrap();
         assert_eq!(found.whole.of(text), b"lr");
     }

@@ -156,7 +156,11 @@ impl<'a> Message<'a> {
 
     /// The topmost Via value and its row.
     pub fn top_via(&self) -> Result<(Row, Via), Fault> {
-        let (row, value) = self.values(Header::Via).next().ok_or(Fault::Via)?;
+        // The first row holds it, unless that is empty.
+        let (row, value) = self
+            .rows(Header::Via)
+            .find_map(|row| Values::new(self.bytes, row.value).next().map(|value| (row, value)))
+            .ok_or(Fault::Via)?;
         Ok((row, Via::parse(self.bytes, value).ok_or(Fault::Via)?))
     }
 

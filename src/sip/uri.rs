@@ -25,7 +25,7 @@ impl Uri {
     /// Reads the URI in `span`; `None` if it is of another scheme or has no host.
     pub fn parse(bytes: &[u8], span: Span) -> Option<Self> {
         let text = span.of(bytes);
-        let colon = memchr::memchr(b':', &text[..text.len().min(6)])?;
+        let colon = text[..text.len().min(6)].iter().position(|&byte| byte == b':')?;
         let secure = match &text[..colon] {
             scheme if scheme.eq_ignore_ascii_case(b"sip") => false,
             scheme if scheme.eq_ignore_ascii_case(b"sips") => true,
@@ -103,7 +103,7 @@ pub(super) fn host_port(bytes: &[u8], span: Span) -> Option<(Span, Option<Span>)
         let close = memchr::memchr(b']', text)?;
         (Span::new(start + 1, start + close), close + 1)
     } else {
-        let colon = memchr::memchr(b':', text).unwrap_or(text.len());
+        let colon = text.iter().position(|&byte| byte == b':').unwrap_or(text.len());
         (trim(bytes, Span::new(start, start + colon)), colon)
     };
     if host.is_empty() {

@@ -32,20 +32,14 @@ impl Via {
     pub fn parse(bytes: &[u8], value: Span) -> Option<Self> {
         let text = value.of(bytes);
         let start = value.start as usize;
-        let at = |offset: usize| start + offset;
-        let first_slash = memchr::memchr(b'/', text)?;
-        let second_slash = first_slash + 1 + memchr::memchr(b'/', &text[first_slash + 1..])?;
-        let name = trim(bytes, Span::new(at(0), at(first_slash)));
-        let version = trim(bytes, Span::new(at(first_slash + 1), at(second_slash)));
-        if !name.of(bytes).eq_ignore_ascii_case(b"SIP") || version.is_empty() {
-            return None;
-        }
-        let rest = trim(bytes, Span::new(at(second_slash + 1), value.end as usize));
+        let protocol_end = protocol_end(text)?;
+        let rest = trim(bytes, Span::new(start + protocol_end, value.end as usize));
         let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
         let space = rest.of(bytes).iter().position(blank)?;
         let transport = Span::new(rest.start as usize, rest.start as usize + space);
         let sent_by_start = transport.end as usize;
-        let semicolon = memchr::memchr(b';', &bytes[sent_by_start..value.end as usize]);
+        let sent_by_on = &bytes[sent_by_start..value.end as usize];
+        let semicolon = sent_by_on.iter().position(|&byte| byte == b';');
         let params_start = semicolon.map_or(value.end as usize, |offset| sent_by_start + offset);
         let (host, port_text) = host_port(bytes, Span::new(sent_by_start, params_start))?;
         let port = match port_text {
@@ -101,6 +95,19 @@ impl Via {
         };
         Some(SocketAddr::new(host, rport.or(self.port).unwrap_or(5060)))
     }
+}
+
+/// Behind `SIP / version /`.
+fn protocol_end(text: &[u8]) -> Option<usize> {
+    const USUAL: &[u8] = b"SIP/2.0/";
+    if text.starts_with(USUAL) {
+        return Some(USUAL.len());
+    }
+    let first_slash = memchr::memchr(b'/', text)?;
+    let second_slash = first_slash + 1 + memchr::memchr(b'/', &text[first_slash + 1..])?;
+    let name = text[..first_slash].trim_ascii();
+    let version = text[first_slash + 1..second_slash].trim_ascii();
+    (name.eq_ignore_ascii_case(b"SIP") && !version.is_empty()).then_some(second_slash + 1)
 }
 
 /// RFC 5118 4.5: `received` has no brackets around an IPv6 address, but some write them.
