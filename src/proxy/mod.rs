@@ -195,13 +195,13 @@ impl Proxy {
         };
         let Some(message) = Message::parse(sip) else { return Verdict::Drop(Drop::NotSip) };
         match message.start {
-            Start::Request { .. } => match self.request(now, pool, ingress, message, out) {
+            Start::Request { .. } => match self.request(now, pool, ingress, &message, out) {
                 Verdict::Ask { call_id } => {
                     Verdict::Ask { call_id: call_id.shifted(bytes.len() - sip.len()) }
                 }
                 verdict => verdict,
             },
-            Start::Response { .. } => self.response(now, message, out),
+            Start::Response { .. } => self.response(now, &message, out),
         }
     }
 

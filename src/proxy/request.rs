@@ -21,12 +21,12 @@ impl Proxy {
         now: Now,
         pool: &Pool,
         ingress: &Ingress,
-        message: Message<'_>,
+        message: &Message<'_>,
         out: &mut [u8],
     ) -> Verdict {
         let request = match Request::new(message) {
             Ok(request) => request,
-            Err(fault) => return self.refuse_broken(ingress, &message, fault, out),
+            Err(fault) => return self.refuse_broken(ingress, message, fault, out),
         };
         if request.method == Method::Ack && reply::is_own_ack(&self.signer, &request) {
             return Verdict::Absorb(Absorb::OwnAck);
@@ -35,7 +35,7 @@ impl Proxy {
             return self.answer(ingress, &request, answer, out);
         }
         if self.routes.load(&request, &self.addresses).is_err() {
-            return self.refuse_broken(ingress, &message, Fault::Route, out);
+            return self.refuse_broken(ingress, message, Fault::Route, out);
         }
         if self.is_for_us(&request) {
             return self.answer(ingress, &request, Answer::Options, out);
@@ -80,7 +80,7 @@ impl Proxy {
     fn is_for_us(&self, request: &Request<'_>) -> bool {
         let bytes = request.message.bytes;
         request.method == Method::Options
-            && self.routes.next(&request.message) == Ok(None)
+            && self.routes.next(request.message) == Ok(None)
             && Uri::parse(bytes, self.routes.target()).is_some_and(|uri| {
                 uri.user.is_none()
                     && self.addresses.is_us(uri.host.of(bytes), uri.port_or_default())
@@ -154,7 +154,7 @@ impl Proxy {
         match self.routes.record(request, &mut self.edits) {
             Ok(true) => strip_maddr(&self.addresses, request, &mut self.edits),
             Ok(false) => {}
-            Err(fault) => return self.refuse_broken(ingress, &request.message, fault, out),
+            Err(fault) => return self.refuse_broken(ingress, request.message, fault, out),
         }
         let room = out.len().min(DATAGRAM_SIZE_MAX);
         let Some(len) = self.edits.apply(bytes, 0..request.end, &mut out[..room]) else {
@@ -175,7 +175,7 @@ impl Proxy {
         if request.method == Method::Ack {
             return Verdict::Drop(Drop::AckNowhere);
         }
-        self.reply(ingress, &request.message, answer, None, out)
+        self.reply(ingress, request.message, answer, None, out)
     }
 
     /// Our answer to one that does not: 400, or 505 (RFC 3261 21.4.1, 21.5.6).

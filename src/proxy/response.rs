@@ -21,7 +21,7 @@ struct Vias {
 
 impl Proxy {
     /// Handles the response in `message`.
-    pub(super) fn response(&mut self, now: Now, message: Message<'_>, out: &mut [u8]) -> Verdict {
+    pub(super) fn response(&mut self, now: Now, message: &Message<'_>, out: &mut [u8]) -> Verdict {
         match self.forward_response(now, message, out) {
             Ok(verdict) => verdict,
             Err(reason) => Verdict::Drop(reason),
@@ -31,7 +31,7 @@ impl Proxy {
     fn forward_response(
         &mut self,
         now: Now,
-        message: Message<'_>,
+        message: &Message<'_>,
         out: &mut [u8],
     ) -> Result<Verdict, Drop> {
         let bytes = message.bytes;
@@ -41,7 +41,7 @@ impl Proxy {
         let end = message.end().map_err(|_| Drop::BadResponse)?;
         let call_id = message.call_id().map_err(|_| Drop::BadResponse)?.of(bytes);
         let (cseq, method) = message.cseq().map_err(|_| Drop::BadResponse)?;
-        let vias = self.vias(&message)?;
+        let vias = self.vias(message)?;
         let to = vias.next.reply_address(bytes).ok_or(Drop::NextViaUnusable)?;
         let transaction = Transaction::new(bytes, call_id, cseq, &vias.next, to);
         let branch = vias
@@ -53,7 +53,7 @@ impl Proxy {
 
         self.edits.clear();
         self.edits.remove(our_part(&vias));
-        self.strip_keep(&message);
+        self.strip_keep(message);
         let room = out.len().min(DATAGRAM_SIZE_MAX);
         let len = self.edits.apply(bytes, 0..end, &mut out[..room]).ok_or(Drop::TooLarge)?;
         self.pin_by_response(now, call_id, Method::of(method.of(bytes)), status, branch.backend);

@@ -45,7 +45,7 @@ impl Routes {
         request: &Request<'_>,
         addresses: &Addresses,
     ) -> Result<(), Fault> {
-        let message = &request.message;
+        let message = request.message;
         self.values.clear();
         self.first = 0;
         self.target = request.uri;
@@ -112,7 +112,7 @@ impl Routes {
         request: &Request<'_>,
         edits: &mut Edits,
     ) -> Result<bool, Fault> {
-        let message = &request.message;
+        let message = request.message;
         let bytes = message.bytes;
         let mut uri = self.target;
         let mut behind = None;

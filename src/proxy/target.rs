@@ -65,7 +65,7 @@ impl Chooser<'_> {
         {
             return Ok(found);
         }
-        let next = routes.next(&request.message).ok().flatten().unwrap_or(routes.target());
+        let next = routes.next(request.message).ok().flatten().unwrap_or(routes.target());
         let uri = match next == request.uri {
             true => request.sip_uri,
             false => Uri::parse(request.message.bytes, next),

@@ -46,7 +46,7 @@ impl Method {
 /// A request that keeps the rules of 16.3, with what forwarding needs of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Request<'a> {
-    pub(super) message: Message<'a>,
+    pub(super) message: &'a Message<'a>,
     pub(super) method: Method,
     pub(super) uri: Span,
     /// The Request-URI read, where it is of a scheme that we read.
@@ -65,7 +65,7 @@ pub(super) struct Request<'a> {
 
 impl<'a> Request<'a> {
     /// Checks the request in `message`.
-    pub(super) fn new(message: Message<'a>) -> Result<Self, Fault> {
+    pub(super) fn new(message: &'a Message<'a>) -> Result<Self, Fault> {
         let Start::Request { method, uri, fault } = message.start else {
             return Err(Fault::RequestLine);
         };
@@ -95,7 +95,7 @@ impl<'a> Request<'a> {
             cseq,
             from_tag,
             to_tag,
-            max_forwards: max_forwards(&message)?,
+            max_forwards: max_forwards(message)?,
             end: message.end()?,
         })
     }
@@ -158,7 +158,7 @@ mod tests {
             "OPTIONS {uri} SIP/2.0\r\nVia: SIP/2.0/UDP a.example\r\n{extra}From: <sip:a@b>;tag=1\r\n\
              To: <sip:b@c>\r\nCall-ID: i\r\nCSeq: 1 OPTIONS\r\n\r\n"
         );
-        Request::new(Message::parse(text.as_bytes()).expect("a request line")).err()
+        Request::new(&Message::parse(text.as_bytes()).expect("a request line")).err()
     }
 
     #[test]
