@@ -79,10 +79,13 @@ impl Balancer {
     pub(crate) fn start(stage: &Stage, setup: &Setup, workers: usize) -> Balancer {
         let mut balancer = Balancer::launch(stage, "balancer", None, &setup.flags(workers));
         balancer.wait_until_it_answers(setup.listeners[0]);
+        balancer.assert_alive();
         balancer
     }
 
-    /// Starts it from a config file with a fixed key, and waits until it answers.
+    /// Starts it from a config file with a fixed key, and waits until it answers. If it cannot have
+    /// its ports it is started again, as a supervisor does it: on a busy machine the kernel takes
+    /// more than a second to close the sockets that the rings of a killed process held.
     pub(crate) fn start_from_file(
         stage: &Stage,
         name: &str,
@@ -91,9 +94,15 @@ impl Balancer {
     ) -> Balancer {
         let file = stage.write(&format!("{name}.toml"), &setup.file(workers));
         let arguments = ["run", "--config", &file.display().to_string()].map(str::to_owned);
-        let mut balancer = Balancer::launch(stage, name, None, &arguments);
-        balancer.wait_until_it_answers(setup.listeners[0]);
-        balancer
+        for _ in 0..STARTS_MAX {
+            let mut balancer = Balancer::launch(stage, name, None, &arguments);
+            balancer.wait_until_it_answers(setup.listeners[0]);
+            match balancer.process.ended().map(|status| status.code()) {
+                None => return balancer,
+                Some(code) => assert_eq!(code, Some(EXIT_UNAVAILABLE), "{name} ended too early"),
+            }
+        }
+        panic!("{name}: {STARTS_MAX} starts in vain");
     }
 
     /// Starts it in a network namespace, and waits until its listener is bound.
@@ -114,14 +123,16 @@ impl Balancer {
         Balancer { process: Process::start(stage, name, namespace, &command) }
     }
 
-    /// An OPTIONS addressed to the balancer gets a 200 (RFC 3261 11).
+    /// An OPTIONS addressed to the balancer gets a 200 (RFC 3261 11); or it ends before that.
     fn wait_until_it_answers(&mut self, listener: SocketAddr) {
         let socket = UdpSocket::bind((listener.ip(), 0)).expect("a socket of the probe");
         socket.connect(listener).expect("an address of the probe");
         socket.set_read_timeout(Some(Duration::from_millis(100))).expect("a time-out");
         let request = options(listener, socket.local_addr().expect("its own address"));
-        wait_until("the balancer answered an OPTIONS", Duration::from_secs(20), || {
-            self.process.assert_alive();
+        wait_until("the balancer answers an OPTIONS", Duration::from_secs(20), || {
+            if self.process.ended().is_some() {
+                return true;
+            }
             let mut answer = [0; 2048];
             let _ = socket.send(request.as_bytes());
             let len = socket.recv(&mut answer).unwrap_or(0);
@@ -161,3 +172,7 @@ fn binary() -> PathBuf {
     std::env::var_os("SIPRING_WIRE_BINARY")
         .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_sipring")), PathBuf::from)
 }
+
+/// A port is taken (sysexits' EX_UNAVAILABLE).
+const EXIT_UNAVAILABLE: i32 = 69;
+const STARTS_MAX: u32 = 10;

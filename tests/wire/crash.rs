@@ -26,7 +26,7 @@ fn restart(workers_after: usize) {
     for family in Family::all() {
         let stage = Stage::new(&format!("restart-{workers_after}-{family:?}"));
         let backends: Vec<SocketAddr> = (0..3).map(|_| family.free_address()).collect();
-        let callee = Part::new("callee/answer").with("ring", "2500");
+        let callee = Part::new("callee/answer").with("ring", "4000");
         let callees: Vec<Sipp> = (1..)
             .zip(&backends)
             .map(|(number, address)| Sipp::callee(&stage, &format!("b{number}"), &callee, *address))

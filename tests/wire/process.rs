@@ -62,16 +62,21 @@ impl Process {
 
     /// Panics if it has ended by itself.
     pub(crate) fn assert_alive(&mut self) {
-        if let Ok(Some(status)) = self.child.try_wait() {
+        if let Some(status) = self.ended() {
             panic!("{} ended too early: {status}", self.name);
         }
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
     }
 
     /// Waits for its end; `None` when `limit` is over first.
     pub(crate) fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
         let end = Instant::now() + limit;
         loop {
-            if let Ok(Some(status)) = self.child.try_wait() {
+            if let Some(status) = self.ended() {
                 return Some(status);
             }
             if Instant::now() > end {
