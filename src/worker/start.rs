@@ -35,7 +35,7 @@ impl From<Failure> for StartError {
 }
 
 /// A killed predecessor: the kernel closes the sockets that its rings held a moment after its end.
-const BUSY_PATIENCE: Duration = Duration::from_secs(1);
+const BUSY_PATIENCE: Duration = Duration::from_secs(5);
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 /// The sockets of one worker, by [`crate::proxy::SocketIndex`]; those of backend ports are shared.
