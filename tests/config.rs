@@ -194,6 +194,9 @@ fn edges_of_ranges_are_inside() {
         ("[limits]\npins = ", ["1000", "100_000_000"]),
         ("[limits]\ndialog_idle = ", ["\"32s\"", "\"30d\""]),
         ("[limits]\nregistration_idle = ", ["\"32s\"", "\"30d\""]),
+        ("[limits]\nfailover_tries = ", ["1", "4"]),
+        ("[limits]\nfailover_after = ", ["\"1s\"", "\"30s\""]),
+        ("[limits]\nfailover_kept = ", ["64", "1_000_000"]),
         ("[limits]\nreceive_buffer = ", ["\"64KiB\"", "\"512MiB\""]),
         ("[cluster]\nhash_seed = ", ["0", "0x7fff_ffff_ffff_ffff"]),
     ] {

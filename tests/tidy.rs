@@ -77,7 +77,7 @@ use Target::{All, Only};
 
 /// The reasons that are counted.
 const REASONS: &[&str] =
-    &["reason", "Absorb", "Answer", "Drop", "Forwarded", "Routed", "TokenResult"];
+    &["reason", "Absorb", "Answer", "Drop", "Forwarded", "Routed", "TokenResult", "FailoverCause"];
 /// The types that a config is made of and a shard is started with.
 const SETTINGS: &[&str] = &[
     "settings",
@@ -89,6 +89,8 @@ const SETTINGS: &[&str] = &[
     "Settings",
     "Side",
     "SocketIndex",
+    "FailoverSettings",
+    "TRIES_MAX",
 ];
 
 /// Rooms without socket, file, clock, thread, lock, log and random source.

@@ -10,7 +10,7 @@ use super::values::{Fault, backend_ports, duration_s, key, name, one_of};
 use super::{BackendPorts, Limits, LogLevel, address};
 use crate::limits::{MESSAGE_SIZE_MAX, WORKERS_MAX};
 use crate::pool::State;
-use crate::proxy::{Key, PathMode};
+use crate::proxy::{Key, PathMode, TRIES_MAX};
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -163,6 +163,13 @@ fn limits(mut table: Table<'_>) -> Limits {
             .parsed("registration_idle", "\"70m\"", idle)
             .map_or(default.registration_idle_s, |at| at.value),
         receive_buffer: size(table.size("receive_buffer", RECEIVE_BUFFER), default.receive_buffer),
+        failover_tries: table
+            .integer("failover_tries", FAILOVER_TRIES)
+            .map_or(default.failover_tries, |at| at.value as u8),
+        failover_after_s: table
+            .parsed("failover_after", "\"3s\"", |text| duration_s(text, FAILOVER_AFTER_S))
+            .map_or(default.failover_after_s, |at| at.value),
+        failover_kept: size(table.integer("failover_kept", FAILOVER_KEPT), default.failover_kept),
     };
     table.finish(&[]);
     limits
@@ -230,6 +237,10 @@ const PINS: RangeInclusive<u64> = 1_000..=100_000_000;
 const IDLE_S: RangeInclusive<u32> = 32..=30 * 86_400;
 
 /// From one whole datagram to what the kernel can double without an overflow.
+const FAILOVER_TRIES: RangeInclusive<u64> = 1..=TRIES_MAX as u64;
+/// Below T1 doubled twice a mere loss would count as silence; beyond timer B the caller is gone.
+const FAILOVER_AFTER_S: RangeInclusive<u32> = 1..=30;
+const FAILOVER_KEPT: RangeInclusive<u64> = 64..=1_000_000;
 const RECEIVE_BUFFER: RangeInclusive<u64> = 65_536..=512 << 20;
 
 /// TOML's integers are signed.

@@ -107,6 +107,12 @@ pub struct Limits {
     pub registration_idle_s: u32,
     /// Socket receive buffer asked for, bytes.
     pub receive_buffer: usize,
+    /// Attempts of a request outside a dialog, the first included; 1: no failover.
+    pub failover_tries: u8,
+    /// Seconds that a backend may say nothing before another is tried.
+    pub failover_after_s: u32,
+    /// Requests kept for failover at once in the whole process.
+    pub failover_kept: usize,
 }
 
 /// `[cluster]`.
@@ -142,6 +148,9 @@ impl Default for Limits {
             dialog_idle_s: 12 * 3_600,
             registration_idle_s: 70 * 60,
             receive_buffer: 4 << 20,
+            failover_tries: 3,
+            failover_after_s: 3,
+            failover_kept: 8192,
         }
     }
 }

@@ -38,6 +38,9 @@ impl Display for Config {
         writeln!(f, "dialog_idle = \"{}\"", show_duration(limits.dialog_idle_s))?;
         writeln!(f, "registration_idle = \"{}\"", show_duration(limits.registration_idle_s))?;
         writeln!(f, "receive_buffer = {}", limits.receive_buffer)?;
+        writeln!(f, "failover_tries = {}", limits.failover_tries)?;
+        writeln!(f, "failover_after = \"{}\"", show_duration(limits.failover_after_s))?;
+        writeln!(f, "failover_kept = {}", limits.failover_kept)?;
         writeln!(f, "\n[cluster]")?;
         show_key(f, "key", self.cluster.current)?;
         show_key(f, "previous_key", self.cluster.previous)?;

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::io::os;
 use crate::metrics::{Cells, Metrics, Source};
 use crate::pool::{Policy, Pool};
-use crate::proxy::{Key, Keys, LocalSocket, Role, Settings, Side};
+use crate::proxy::{FailoverSettings, Key, Keys, LocalSocket, Role, Settings, Side};
 use crate::worker::{Plan, Workers};
 use arc_swap::ArcSwap;
 use std::net::SocketAddr;
@@ -180,6 +180,11 @@ fn settings(
             record_route: config.record_route,
             path: config.path,
             max_message: config.limits.max_message,
+            failover: FailoverSettings {
+                tries: config.limits.failover_tries,
+                silence_ms: config.limits.failover_after_s * 1000,
+                kept_max: (config.limits.failover_kept / workers).max(1),
+            },
             pins_max: config.limits.pins / workers,
             dialog_idle_s: config.limits.dialog_idle_s,
             registration_idle_s: config.limits.registration_idle_s,

@@ -1,7 +1,7 @@
 //! One worker's counters: plain stores by one writer, no atomic read-modify-write, no shared line.
 
 use crate::pool::BackendId;
-use crate::proxy::{Absorb, Answer, Drop, Routed, TokenResult};
+use crate::proxy::{Absorb, Answer, Drop, FailoverCause, Routed, TokenResult};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A counter or gauge with one writer. Readers may see it a moment late, never torn.
@@ -66,6 +66,12 @@ pub struct Cells {
     pub routed: [Cell; Routed::ALL.len()],
     /// Tokens read, by what they were worth; refreshed about once a second.
     pub tokens: [Cell; TokenResult::ALL.len()],
+    /// Further attempts at another backend, by cause; refreshed about once a second.
+    pub failovers: [Cell; FailoverCause::ALL.len()],
+    /// Requests that could not be kept for failover; refreshed about once a second.
+    pub not_kept: Cell,
+    /// ACKs and CANCELs of our own for attempts that were given up.
+    pub own_requests: Cell,
     /// Dropped: longer than a receive slot, so the tail was lost.
     pub truncated: Cell,
     /// Dropped: the hand-off ring of another worker was full.
@@ -115,6 +121,9 @@ impl Cells {
             dropped: std::array::from_fn(|_| zero()),
             routed: std::array::from_fn(|_| zero()),
             tokens: std::array::from_fn(|_| zero()),
+            failovers: std::array::from_fn(|_| zero()),
+            not_kept: zero(),
+            own_requests: zero(),
             truncated: zero(),
             handoff_full: zero(),
             handoffs: zero(),

@@ -6,7 +6,7 @@
 use super::declared::{self, Kind, Metric, dropped};
 use super::{Cell, Cells};
 use crate::pool::{Backend, Pool, State};
-use crate::proxy::{Absorb, Answer, Drop, Routed, TokenResult};
+use crate::proxy::{Absorb, Answer, Drop, FailoverCause, Routed, TokenResult};
 use arc_swap::ArcSwap;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Counter, Gauge, LabelPair, MetricFamily, MetricType};
@@ -119,6 +119,13 @@ impl Scrape {
                 |c| &c.absorbed,
             ),
             self.dropped(),
+            total(declared::FAILOVER_NOT_KEPT, |c| &c.not_kept),
+            total(declared::OWN_REQUESTS, |c| &c.own_requests),
+            self.by_place(
+                declared::FAILOVERS,
+                FailoverCause::ALL.iter().map(|cause| cause.label()),
+                |c| &c.failovers,
+            ),
             self.by_place(declared::ROUTED, Routed::ALL.iter().map(|by| by.label()), |c| &c.routed),
             self.by_place(
                 declared::TOKENS,

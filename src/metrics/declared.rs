@@ -71,6 +71,13 @@ metrics! {
     TOKENS = Counter "sipring_route_token_total" ["result"]
         "Tokens found in our own Route values, by what they were worth.";
 
+    FAILOVERS = Counter "sipring_failovers_total" ["cause"]
+        "Further attempts of a request at another backend, by what the one before did.";
+    FAILOVER_NOT_KEPT = Counter "sipring_failover_not_kept_total" []
+        "Requests that went without failover: longer than 4 KiB, or too many at once.";
+    OWN_REQUESTS = Counter "sipring_own_requests_total" []
+        "ACKs and CANCELs made for attempts that were given up for another backend.";
+
     BACKEND_REQUESTS = Counter "sipring_backend_requests_total" ["backend"]
         "Requests forwarded to each backend.";
     BACKEND_STATE = Gauge "sipring_backend_state" ["backend", "state"]

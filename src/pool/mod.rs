@@ -155,6 +155,11 @@ impl Pool {
         self.lookup.by_source(source)
     }
 
+    /// Whether anybody takes new calls.
+    pub fn takes_new_calls(&self) -> bool {
+        self.backends.iter().any(|backend| backend.takes_new_calls() && backend.spec.weight > 0)
+    }
+
     /// What the policies by hash go by; the same on every node with the same seed.
     #[inline]
     pub fn call_hash(&self, call_id: &[u8]) -> CallHash {

@@ -5,18 +5,22 @@
 //! 2. The owner calls [`Proxy::handle`] with the time, the pool of this turn, where the bytes came
 //!    from, the bytes, and a buffer to write into.
 //! 3. The [`Verdict`] says what to do with `out[..len]`. Nothing is kept of the bytes.
-//! 4. Once in a while the worker calls [`Proxy::handle_timeout`], which sweeps a few pins.
+//! 4. After each call, and once a turn, [`Proxy::poll`] is called until it gives nothing more: retries
+//!    at another backend, and what they bring with them.
+//! 5. Once in a while the worker calls [`Proxy::handle_timeout`], which sweeps a few pins.
 //!
 //! No call blocks, allocates, logs, reads a clock or draws a random number.
 
 mod address;
 mod branch;
+pub mod failover;
 mod head;
 pub mod pin;
 pub mod reason;
 mod reply;
 mod request;
 mod response;
+mod retry;
 mod rewrite;
 mod route;
 pub mod settings;
@@ -28,13 +32,15 @@ mod target;
 mod token;
 mod validate;
 
-pub use reason::{Absorb, Answer, Drop, Routed, TokenResult};
+pub use failover::{FailoverSettings, TRIES_MAX};
+pub use reason::{Absorb, Answer, Drop, FailoverCause, Routed, TokenResult};
 pub use settings::{Key, Keys, LocalSocket, PathMode, Role, Settings, Side};
 pub use tally::Tally;
 
 use crate::pool::{BackendId, BackendSlot, Pool, Turn};
 use crate::sip::{Frame, Message, Start};
 use address::Addresses;
+use failover::Failover;
 use pin::{Idle, PinTable};
 use rewrite::Edits;
 use route::Routes;
@@ -135,6 +141,8 @@ pub enum Forwarded {
     RequestToClient,
     /// A response, with its status code (100 to 699).
     Response(u16),
+    /// An ACK or CANCEL of our own, for an attempt that was given up.
+    Own,
 }
 
 /// One shard of the balancer: the pins of the Call-IDs that one worker owns.
@@ -144,6 +152,7 @@ pub struct Proxy {
     addresses: Addresses,
     signer: Signer,
     pins: PinTable,
+    failover: Failover,
     turn: Turn,
     tally: Tally,
     /// When the hand last moved.
@@ -151,6 +160,7 @@ pub struct Proxy {
     // Reused from message to message, so that no message allocates.
     edits: Edits,
     routes: Routes,
+    own: Vec<u8>,
 }
 
 impl Proxy {
@@ -174,6 +184,8 @@ impl Proxy {
             swept: Now { ms: 0 },
             edits: Edits::new(),
             routes: Routes::new(),
+            own: Vec::with_capacity(failover::COPY_MAX),
+            failover: Failover::new(settings.failover, table_keys),
             settings,
         }
     }
@@ -201,7 +213,7 @@ impl Proxy {
                 }
                 verdict => verdict,
             },
-            Start::Response { .. } => self.response(now, &message, out),
+            Start::Response { .. } => self.response(now, pool, &message, out),
         }
     }
 

@@ -58,6 +58,10 @@ reasons! {
         OwnAck => "own_ack",
         /// STUN that is not a binding request.
         Stun => "stun",
+        /// A response of an attempt that was given up for another backend.
+        Abandoned => "abandoned",
+        /// The response to a CANCEL of ours.
+        OwnCancel => "own_cancel",
     }
 }
 
@@ -86,6 +90,10 @@ reasons! {
         TooManyHops => "too_many_hops",
         /// 500, a backend's request to a name: this balancer resolves no names on the data path.
         Unresolvable => "unresolvable",
+        /// 500, every backend that was tried has failed (RFC 3261 16.7 item 6).
+        BackendFailed => "backend_failed",
+        /// 503, the backends have failed and nobody else takes calls (RFC 3261 21.5.4).
+        NoBackendLeft => "no_backend_left",
         /// 505, a version that is not SIP/2.0 (RFC 3261 21.5.6).
         BadVersion => "bad_version",
         /// 513, larger than `max_message` or than a datagram (RFC 3261 21.5.7).
@@ -116,6 +124,8 @@ reasons! {
         Spiral => "spiral",
         /// A backend said where to.
         Backend => "backend",
+        /// Another backend, because one failed; and retransmissions to it.
+        Failover => "failover",
     }
 }
 
@@ -128,5 +138,17 @@ reasons! {
         Unreadable => "unreadable",
         /// Signed with no key that is alive here.
         Forged => "forged",
+    }
+}
+
+reasons! {
+    /// Why another backend was tried.
+    FailoverCause {
+        /// It said nothing at all.
+        Silence => "silence",
+        /// It said 503.
+        Refused => "refused",
+        /// It cannot be reached.
+        Unreachable => "unreachable",
     }
 }

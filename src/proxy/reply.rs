@@ -25,7 +25,8 @@ impl Answer {
             Answer::NoBackend => 480,
             Answer::Loop => 482,
             Answer::TooManyHops => 483,
-            Answer::Unresolvable => 500,
+            Answer::Unresolvable | Answer::BackendFailed => 500,
+            Answer::NoBackendLeft => 503,
             Answer::BadVersion => 505,
             Answer::TooLarge => 513,
         }
@@ -44,6 +45,8 @@ impl Answer {
             Answer::Loop => "Loop Detected",
             Answer::TooManyHops => "Too Many Hops",
             Answer::Unresolvable => "Next Hop Is A Name",
+            Answer::BackendFailed => "Server Internal Error",
+            Answer::NoBackendLeft => "Service Unavailable",
             Answer::BadVersion => "Version Not Supported",
             Answer::TooLarge => "Message Too Large",
         }

@@ -62,6 +62,7 @@ impl Proxy {
             // The pin is the first passage's.
             _ => (target, by),
         };
+        let way = self.follow(now, pool, ingress, &request, way);
         self.forward(pool, ingress, &request, way, out)
     }
 
@@ -125,7 +126,7 @@ impl Proxy {
     }
 
     /// RFC 3261 16.6: the copy is written with our fields on top and the rest as it came.
-    fn forward(
+    pub(super) fn forward(
         &mut self,
         pool: &Pool,
         ingress: &Ingress,
@@ -165,7 +166,7 @@ impl Proxy {
     }
 
     /// Our answer to a request that keeps the rules.
-    fn answer(
+    pub(super) fn answer(
         &mut self,
         ingress: &Ingress,
         request: &Request<'_>,

@@ -2,11 +2,12 @@
 
 use super::branch::{Branch, Transaction};
 use super::pin::Class;
-use super::reason::Drop;
+use super::reason::{Absorb, Drop};
+use super::retry::{Arrived, Intercepted};
 use super::validate::Method;
 use super::{Egress, Forwarded, Now, Proxy, Verdict};
 use crate::limits::DATAGRAM_SIZE_MAX;
-use crate::pool::BackendId;
+use crate::pool::{BackendId, Pool};
 use crate::sip::{Header, Message, Row, Span, Start, Via};
 
 /// The two Vias that a response is forwarded by.
@@ -21,9 +22,17 @@ struct Vias {
 
 impl Proxy {
     /// Handles the response in `message`.
-    pub(super) fn response(&mut self, now: Now, message: &Message<'_>, out: &mut [u8]) -> Verdict {
-        match self.forward_response(now, message, out) {
+    pub(super) fn response(
+        &mut self,
+        now: Now,
+        pool: &Pool,
+        message: &Message<'_>,
+        out: &mut [u8],
+    ) -> Verdict {
+        match self.forward_response(now, pool, message, out) {
             Ok(verdict) => verdict,
+            // Our own CANCEL had no Via but ours.
+            Err(Drop::NoNextVia) if is_of_cancel(message) => Verdict::Absorb(Absorb::OwnCancel),
             Err(reason) => Verdict::Drop(reason),
         }
     }
@@ -31,6 +40,7 @@ impl Proxy {
     fn forward_response(
         &mut self,
         now: Now,
+        pool: &Pool,
         message: &Message<'_>,
         out: &mut [u8],
     ) -> Result<Verdict, Drop> {
@@ -50,15 +60,46 @@ impl Proxy {
             .and_then(|text| Branch::read(text.of(bytes), &self.signer, &transaction))
             .ok_or(Drop::BranchForged)?;
         let socket = self.addresses.socket_for(branch.ingress, to).ok_or(Drop::NoEgress)?;
+        let method = Method::of(method.of(bytes));
+        let arrived = Arrived {
+            message,
+            status,
+            method,
+            call_id,
+            cseq,
+            branch: vias.next.branch.map(|branch| branch.of(bytes)),
+            backend: branch.backend,
+        };
+        if let Intercepted::Here(verdict) = self.intercept(now, pool, &arrived, out) {
+            return Ok(verdict.unwrap_or(Verdict::Absorb(Absorb::Abandoned)));
+        }
 
         self.edits.clear();
+        if status == 503 && pool.takes_new_calls() {
+            self.soften(message);
+        }
         self.edits.remove(our_part(&vias));
         self.strip_keep(message);
         let room = out.len().min(DATAGRAM_SIZE_MAX);
         let len = self.edits.apply(bytes, 0..end, &mut out[..room]).ok_or(Drop::TooLarge)?;
-        self.pin_by_response(now, call_id, Method::of(method.of(bytes)), status, branch.backend);
+        self.pin_by_response(now, call_id, method, status, branch.backend);
         let egress = Egress { socket, to, backend: None };
         Ok(Verdict::Forward { egress, len, kind: Forwarded::Response(status) })
+    }
+
+    /// RFC 3261 16.7 item 6: 503 would tell the caller that this whole address serves nobody, and to
+    /// stay away for Retry-After; as long as we serve anybody it goes upstream as 500.
+    fn soften(&mut self, message: &Message<'_>) {
+        // From the code to the end of the line: the version in front of it stays as it is.
+        let line = &message.bytes[..message.head];
+        let (Some(space), Some(end)) =
+            (memchr::memchr(b' ', line), memchr::memchr2(b'\r', b'\n', line))
+        else {
+            return;
+        };
+        self.edits.replace(Span::new(space + 1, end), |text| {
+            text.extend_from_slice(b"500 Server Internal Error");
+        });
     }
 
     /// RFC 3261 18.1.2: a response whose topmost Via is not ours is discarded.
@@ -116,6 +157,10 @@ impl Proxy {
             _ => drop(self.pins.touch(key, now_s)),
         }
     }
+}
+
+fn is_of_cancel(message: &Message<'_>) -> bool {
+    message.cseq().is_ok_and(|(_, method)| method.of(message.bytes) == b"CANCEL")
 }
 
 /// RFC 3261 16.7 item 3: exactly our value goes; its row with it, if nothing else stands there.

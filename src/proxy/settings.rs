@@ -1,6 +1,7 @@
 //! What a shard is told once: keys, local addresses, limits. Built by `control` from the config.
 
 use super::SocketIndex;
+use super::failover::FailoverSettings;
 use std::net::{IpAddr, SocketAddr};
 
 /// Keys of the tokens, from the config (or drawn at start). Two live at once for rotation.
@@ -83,6 +84,8 @@ pub struct Settings {
     pub path: PathMode,
     /// Requests longer than this get 513, bytes.
     pub max_message: usize,
+    /// Failover of requests outside a dialog.
+    pub failover: FailoverSettings,
     /// Pins in this shard at most.
     pub pins_max: usize,
     /// A confirmed dialog without traffic is forgotten after this many seconds.

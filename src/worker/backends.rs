@@ -18,6 +18,13 @@ pub(super) const CONNECT_AFTER: u32 = 64;
 /// Connected sockets of a worker.
 pub(super) const CONNECTIONS_MAX: usize = 64;
 
+impl Connection {
+    /// The backend's address.
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+}
+
 /// A connected socket.
 #[derive(Debug)]
 pub(super) struct Connection {

@@ -3,6 +3,7 @@
 use crate::pool::{BackendId, Pool};
 use crate::proxy::{Ingress, Now, Proxy, Tally, Verdict};
 use crate::sip::{self, Span};
+use std::net::SocketAddr;
 
 /// One shard; see the contract in [`crate::proxy`].
 pub(super) trait Core {
@@ -18,6 +19,15 @@ pub(super) trait Core {
         bytes: &[u8],
         out: &mut [u8],
     ) -> Verdict;
+
+    /// What is due without a message having come; asked until there is nothing more.
+    fn poll(&mut self, now: Now, pool: &Pool, out: &mut [u8]) -> Option<Verdict>;
+
+    /// Whether [`Core::poll`] may have something soon.
+    fn is_waiting(&self) -> bool;
+
+    /// A transport error towards a backend.
+    fn unreachable(&mut self, pool: &Pool, address: SocketAddr);
 
     /// The backend of this Call-ID's pin.
     fn pinned(&self, now: Now, call_id: &[u8]) -> Option<BackendId>;
@@ -51,6 +61,18 @@ impl Core for Proxy {
         out: &mut [u8],
     ) -> Verdict {
         Self::handle(self, now, pool, ingress, bytes, out)
+    }
+
+    fn poll(&mut self, now: Now, pool: &Pool, out: &mut [u8]) -> Option<Verdict> {
+        Self::poll(self, now, pool, out)
+    }
+
+    fn is_waiting(&self) -> bool {
+        Self::is_waiting(self)
+    }
+
+    fn unreachable(&mut self, pool: &Pool, address: SocketAddr) {
+        Self::unreachable(self, pool, address);
     }
 
     fn pinned(&self, now: Now, call_id: &[u8]) -> Option<BackendId> {

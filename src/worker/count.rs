@@ -11,6 +11,7 @@ pub(super) fn verdict(cells: &Cells, verdict: &Verdict) {
         Verdict::Forward { kind, .. } => match kind {
             Forwarded::RequestToBackend => cells.requests_to_backends.increment(),
             Forwarded::RequestToClient => cells.requests_to_clients.increment(),
+            Forwarded::Own => cells.own_requests.increment(),
             Forwarded::Response(code) => {
                 let class = usize::from(code / 100).clamp(1, 6) - 1;
                 cells.responses[class].increment();
@@ -30,8 +31,11 @@ fn increment(cells: &[Cell], reason: usize) {
 
 /// Copies the core's own counts.
 pub(super) fn tally(cells: &Cells, tally: &Tally) {
-    let pairs = cells.routed.iter().zip(tally.routed).chain(cells.tokens.iter().zip(tally.tokens));
-    pairs.for_each(|(cell, value)| cell.set(value));
+    let routed = cells.routed.iter().zip(tally.routed);
+    let tokens = cells.tokens.iter().zip(tally.tokens);
+    let failovers = cells.failovers.iter().zip(tally.failovers);
+    routed.chain(tokens).chain(failovers).for_each(|(cell, value)| cell.set(value));
+    cells.not_kept.set(tally.not_kept);
 }
 
 /// Counts the end of a send.

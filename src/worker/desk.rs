@@ -147,6 +147,28 @@ impl<C: Core> Desk<C> {
         part(bytes, span).and_then(|call_id| self.core.pinned(now, call_id))
     }
 
+    /// What the core has to send without a message having come: retries, and what follows them.
+    pub(super) fn poll(&mut self, now: Now) -> io::Result<()> {
+        loop {
+            let Some(slot) = self.take_slot()? else { return Ok(()) };
+            let out = self.driver.message(&slot);
+            match self.core.poll(now, &self.pool, out) {
+                Some(verdict) => self.act(verdict, slot)?,
+                None => {
+                    self.driver.put_back(slot);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Tells the core of a transport error on a connected socket.
+    fn unreachable(&mut self, file: FileIndex) {
+        if let Some(peer) = self.backends.connection(file).map(|connection| connection.peer()) {
+            self.core.unreachable(&self.pool, peer);
+        }
+    }
+
     #[inline]
     fn act(&mut self, verdict: Verdict, slot: SendSlot) -> io::Result<()> {
         count::verdict(&self.cells, &verdict);
@@ -266,7 +288,10 @@ impl<C: Core> Desk<C> {
                 return Err(io::Error::from_raw_os_error(errno.0));
             }
             libc::ENOBUFS | libc::ECANCELED => self.ended.push(file),
-            _ if errno.is_icmp() => self.ended.push(file),
+            _ if errno.is_icmp() => {
+                self.unreachable(file);
+                self.ended.push(file);
+            }
             _ => self.later.push(file),
         }
         Ok(())
@@ -274,6 +299,10 @@ impl<C: Core> Desk<C> {
 
     fn sent(&mut self, slot: SendSlot, result: Result<u32, Errno>) -> io::Result<()> {
         count::sent(&self.cells, result);
+        if result.is_err_and(Errno::is_icmp) {
+            let file = self.driver.file(&slot);
+            self.unreachable(file);
+        }
         let slot = match result {
             Err(Errno(libc::ECONNREFUSED))
                 if !self.backends.is_closing(self.driver.file(&slot)) =>

@@ -29,6 +29,9 @@ pub(super) const RECORD_SIZE_MAX: usize = HEADER_SIZE + MESSAGE_SIZE_MAX;
 /// Records taken from all hand-off rings in a turn: as many as a turn receives at most.
 const RECORDS_PER_TURN: usize = 256;
 
+/// The longest wait while requests wait for an answer: how late failover and retransmissions may be.
+const POLL_MS: u64 = 50;
+
 /// The longest wait, and from one look at the gauges to the next.
 const TICK_MS: u64 = 1000;
 
@@ -76,6 +79,7 @@ impl<C: Core> Worker<C> {
         self.desk.connect()?;
         self.arm_again(now)?;
         self.desk.core.handle_timeout(now);
+        self.desk.poll(now)?;
         self.desk.ring_doorbells()?;
         if now.ms >= self.tick_ms {
             self.tick(now);
@@ -89,7 +93,8 @@ impl<C: Core> Worker<C> {
     fn wait(&mut self) -> io::Result<()> {
         let doorbell = &self.desk.mailboxes[self.desk.number].doorbell;
         let may_sleep = !self.handed_over && doorbell.sleep();
-        let ms = self.tick_ms.saturating_sub(os::now_ms()).clamp(1, TICK_MS);
+        let longest_ms = if self.desk.core.is_waiting() { POLL_MS } else { TICK_MS };
+        let ms = self.tick_ms.saturating_sub(os::now_ms()).clamp(1, longest_ms);
         self.desk.driver.enter(may_sleep.then(|| Duration::from_millis(ms)))?;
         self.handed_over |= doorbell.wake();
         Ok(())

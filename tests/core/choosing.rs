@@ -3,7 +3,7 @@
 
 use crate::world::{LISTENER, PORT, Request, World, address, backends, response, settings};
 use sipring::pool::State;
-use sipring::proxy::{Now, Replaced, Routed, Verdict};
+use sipring::proxy::{Replaced, Routed, Verdict};
 use std::net::SocketAddr;
 
 const CLIENT: &str = "192.0.2.9:40000";
@@ -86,13 +86,15 @@ fn a_transaction_is_not_rechosen_when_the_pool_changes() {
 fn a_pin_of_a_non_invite_lasts_for_64_t1_and_no_longer() {
     // 64*T1 = 32 s: one second below, and past it
     for (elapsed_ms, kept) in [(31_000, true), (33_000, false)] {
-        let mut world = World::new();
+        let mut settings = settings();
+        settings.failover.tries = 1; // silence would move it
+        let mut world = World::with(settings, backends());
         let request = Request { method: "MESSAGE", ..Default::default() };
         let first = world.push(CLIENT, LISTENER, request.to_string()).forwarded_to();
         let mut list = backends();
         list.iter_mut().filter(|b| b.address == first).for_each(|b| b.state = State::Drained);
         world.publish(list);
-        world.now = Now { ms: world.now.ms + elapsed_ms };
+        world.wait(elapsed_ms);
         let again = world.push(CLIENT, LISTENER, request.to_string()).forwarded_to();
         assert_eq!(again == first, kept, "after {elapsed_ms} ms");
     }

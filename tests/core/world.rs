@@ -2,8 +2,8 @@
 
 use sipring::pool::{BackendSpec, Policy, Pool, State};
 use sipring::proxy::{
-    Egress, Ingress, Key, Keys, LocalSocket, Now, PathMode, Proxy, Replaced, Role, Settings, Side,
-    SocketIndex, Verdict,
+    Egress, FailoverSettings, Ingress, Key, Keys, LocalSocket, Now, PathMode, Proxy, Replaced,
+    Role, Settings, Side, SocketIndex, Verdict,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -69,6 +69,7 @@ pub(crate) fn settings() -> Settings {
         pins_max: 1000,
         dialog_idle_s: 12 * 3600,
         registration_idle_s: 70 * 60,
+        failover: FailoverSettings { tries: 3, silence_ms: 3000, kept_max: 64 },
     }
 }
 
@@ -103,6 +104,29 @@ impl World {
         self.pool = Pool::build(backends, Policy::CallIdHash, 7).expect("a good pool");
     }
 
+    /// What the shard sends by itself by now.
+    pub(crate) fn poll(&mut self) -> Vec<Outcome> {
+        let mut sent = Vec::new();
+        loop {
+            let mut out = vec![0; 70_000];
+            match self.proxy.poll(self.now, &self.pool, &mut out) {
+                Some(verdict) => sent.push(Outcome::new(verdict, out)),
+                None => return sent,
+            }
+        }
+    }
+
+    /// Lets time pass, and gives what was sent meanwhile.
+    pub(crate) fn wait(&mut self, ms: u64) -> Vec<Outcome> {
+        let end_ms = self.now.ms + ms;
+        let mut sent = Vec::new();
+        while self.now.ms < end_ms {
+            self.now.ms = end_ms.min(self.now.ms + 50);
+            sent.append(&mut self.poll());
+        }
+        sent
+    }
+
     /// One datagram through the shard.
     pub(crate) fn push(
         &mut self,
@@ -124,12 +148,7 @@ impl World {
         let mut out = vec![0; 70_000];
         let message = message.as_ref();
         let verdict = self.proxy.handle(self.now, &self.pool, &ingress, message, &mut out);
-        let len = match verdict {
-            Verdict::Forward { len, .. } | Verdict::Reply { len, .. } => len,
-            _ => 0,
-        };
-        out.truncate(len);
-        Outcome { verdict, bytes: out }
+        Outcome::new(verdict, out)
     }
 }
 
@@ -140,6 +159,15 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    fn new(verdict: Verdict, mut out: Vec<u8>) -> Self {
+        let len = match verdict {
+            Verdict::Forward { len, .. } | Verdict::Reply { len, .. } => len,
+            _ => 0,
+        };
+        out.truncate(len);
+        Self { verdict, bytes: out }
+    }
+
     /// What was written, as text.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes).into_owned()

@@ -14,8 +14,8 @@ use crate::io::socket;
 use crate::metrics::{Cell, Cells};
 use crate::pool::{BackendId, BackendSlot, BackendSpec, Policy, Pool, State};
 use crate::proxy::{
-    Absorb, Answer, Drop, Egress, Forwarded, Ingress, Key, Keys, LocalSocket, Now, PathMode,
-    Replaced, Role, Settings, Side, SocketIndex, Tally, Verdict,
+    Absorb, Answer, Drop, Egress, FailoverSettings, Forwarded, Ingress, Key, Keys, LocalSocket,
+    Now, PathMode, Replaced, Role, Settings, Side, SocketIndex, Tally, Verdict,
 };
 use crate::sip::Span;
 use arc_swap::ArcSwap;
@@ -111,6 +111,16 @@ impl Core for Script {
         }
     }
 
+    fn poll(&mut self, _now: Now, _pool: &Pool, _out: &mut [u8]) -> Option<Verdict> {
+        None
+    }
+
+    fn is_waiting(&self) -> bool {
+        false
+    }
+
+    fn unreachable(&mut self, _pool: &Pool, _address: SocketAddr) {}
+
     fn tally(&self) -> Tally {
         Tally::default()
     }
@@ -174,6 +184,7 @@ fn settings(number: usize, workers: usize, host: IpAddr, port: u16) -> Arc<Setti
         pins_max: 1000,
         dialog_idle_s: 60,
         registration_idle_s: 60,
+        failover: FailoverSettings { tries: 1, silence_ms: 3000, kept_max: 1 },
     })
 }
 

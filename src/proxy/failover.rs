@@ -1,0 +1,368 @@
+//! Failover: requests outside a dialog are kept until a response above 100, and tried at another
+//! backend after a 503, a transport error or silence (RFC 3261 16.7 item 6, 16.9; RFC 3263 4.3).
+//!
+//! This is the one transaction layer (RFC 3261 17, RFC 6026) of a balancer that is stateless
+//! otherwise. It remembers a request that is under way, in a table of fixed size:
+//!
+//! ```text
+//!            100                     above 100
+//!  Silent ---------> Proceeding ------------------> (forgotten, or Answered after a failover)
+//!    | silence, 503,     | 503
+//!    | transport error   |
+//!    '----> Retry <------'   next backend, or the failure goes upstream
+//! ```
+//!
+//! After a failover the entry stays for 64*T1: it knows which attempts were abandoned, whose late
+//! responses must not reach the caller. Never a new attempt after a CANCEL (RFC 3261 9.1).
+
+mod kept;
+mod wheel;
+
+use super::Ingress;
+use super::reason::FailoverCause as Cause;
+use crate::pool::BackendId;
+use kept::{Kept, Table};
+use std::collections::VecDeque;
+use std::ops::Range;
+use wheel::Wheel;
+
+/// Attempts of one request at most, the first included.
+pub const TRIES_MAX: usize = 4;
+
+/// The longest request that is kept, bytes; a longer one is forwarded without failover.
+pub const COPY_MAX: usize = 4096;
+
+/// RFC 3261 17.1.1.1: T1, and how long an abandoned attempt may still answer (64*T1).
+const T1_MS: u64 = 500;
+const LINGER_MS: u64 = 64 * T1_MS;
+
+/// When and how often another backend is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailoverSettings {
+    /// Attempts of one request, the first included, 1 (no failover) to [`TRIES_MAX`].
+    pub tries: u8,
+    /// How long a backend may say nothing at all, milliseconds.
+    pub silence_ms: u32,
+    /// Requests kept at once in this shard; beyond them requests go without failover.
+    pub kept_max: usize,
+}
+
+/// Identifies a transaction on the caller's side: equal for the request, its retransmissions, its
+/// CANCEL and all responses to its attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct TransactionKey(pub(super) u64);
+
+/// The place of a kept request; good until the entry is forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct KeptSlot {
+    index: u32,
+    generation: u32,
+}
+
+/// How far a kept request has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::proxy) enum Phase {
+    /// The current attempt has said nothing.
+    Silent,
+    /// It said 100: silence ends no more, a 503 still does.
+    Proceeding,
+    /// The caller has its answer; only abandoned attempts matter.
+    Answered,
+}
+
+/// What becomes of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It goes upstream.
+    Forward,
+    /// A failing final that ends an attempt: ACKed where it is an INVITE's; another attempt follows
+    /// if the entry says so ([`Work::Retry`]).
+    Absorb(KeptSlot),
+    /// A provisional of an abandoned attempt: it is cancelled.
+    Cancel(KeptSlot),
+}
+
+/// What is to be done without a message having come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    /// Choose another backend and send.
+    Retry(KeptSlot, Cause),
+    /// Send the current attempt again (RFC 3261 17.1.1.2 timer A): after a 100 the caller does not.
+    Again(KeptSlot),
+    /// Cancel this attempt.
+    Cancel(KeptSlot, BackendId),
+}
+
+/// The kept requests of a shard.
+#[derive(Debug)]
+pub(super) struct Failover {
+    settings: FailoverSettings,
+    key_hash: ahash::RandomState,
+    table: Table,
+    wheel: Wheel,
+    /// Work that is due now. Bounded: one retry and one cancel for each entry.
+    work: VecDeque<Work>,
+}
+
+impl Failover {
+    /// `keys` are random and for this table alone.
+    pub(super) fn new(settings: FailoverSettings, keys: [u64; 4]) -> Self {
+        let kept_max = if settings.tries > 1 { settings.kept_max } else { 0 };
+        Self {
+            settings,
+            key_hash: ahash::RandomState::with_seeds(!keys[0], !keys[1], !keys[2], !keys[3]),
+            table: Table::new(kept_max),
+            wheel: Wheel::new(kept_max),
+            work: VecDeque::with_capacity(2 * kept_max),
+        }
+    }
+
+    /// True if nothing is kept: then nothing here needs to be asked.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.table.len() == 0
+    }
+
+    /// Keeps a request that goes to its first backend. False if there is no room for it.
+    pub(super) fn keep(
+        &mut self,
+        key: TransactionKey,
+        ingress: &Ingress,
+        is_invite: bool,
+        backend: BackendId,
+        bytes: &[u8],
+        now_ms: u64,
+    ) -> bool {
+        let Some(slot) = self.table.insert(key, bytes) else { return false };
+        let silent_until_ms = now_ms + u64::from(self.settings.silence_ms);
+        let entry = self.table.entry(slot);
+        *entry = Kept {
+            ingress: *ingress,
+            is_invite,
+            attempts: [backend; TRIES_MAX],
+            tried: 1,
+            phase: Phase::Silent,
+            cancelled: false,
+            caller_waits: false,
+            interval_ms: 0,
+            silent_until_ms,
+            ..*entry
+        };
+        self.wheel.schedule(slot.index, silent_until_ms);
+        true
+    }
+
+    /// Whether requests are kept at all.
+    pub(super) fn is_on(&self) -> bool {
+        self.settings.tries > 1
+    }
+
+    /// The key of a transaction.
+    pub(super) fn key(&self, call_id: &[u8], cseq: u32, branch: &[u8]) -> TransactionKey {
+        TransactionKey(self.key_hash.hash_one((call_id, cseq, branch)))
+    }
+
+    /// Where a transaction is kept.
+    pub(super) fn find(&self, key: TransactionKey) -> Option<KeptSlot> {
+        self.table.find(key)
+    }
+
+    /// Whether another attempt of it may follow.
+    pub(super) fn may_retry(&self, slot: KeptSlot) -> bool {
+        self.table.get(slot).may_try_again(self.settings.tries)
+    }
+
+    /// The backend of the current attempt.
+    pub(super) fn current(&self, key: TransactionKey) -> Option<BackendId> {
+        self.table.find(key).map(|slot| self.table.get(slot).current())
+    }
+
+    /// A CANCEL came: no attempt follows (RFC 3261 9.1).
+    pub(super) fn cancelled(&mut self, key: TransactionKey) {
+        if let Some(slot) = self.table.find(key) {
+            self.table.entry(slot).cancelled = true;
+        }
+    }
+
+    /// A response of the attempt at `backend`; `another`: one is left to try.
+    pub(super) fn response(
+        &mut self,
+        key: TransactionKey,
+        backend: BackendId,
+        status: u16,
+        another: bool,
+        now_ms: u64,
+    ) -> Fate {
+        let Some(slot) = self.table.find(key) else { return Fate::Forward };
+        let entry = self.table.get(slot);
+        if entry.current() != backend {
+            return self.abandoned(slot, backend, status, now_ms);
+        }
+        match status {
+            100 => {
+                if entry.phase == Phase::Silent {
+                    let entry = self.table.entry(slot);
+                    (entry.phase, entry.caller_waits) = (Phase::Proceeding, true);
+                    self.wheel.schedule(slot.index, now_ms + LINGER_MS);
+                }
+                Fate::Forward
+            }
+            503 if another && self.may_retry(slot) => {
+                self.queue_retry(slot, Cause::Refused);
+                Fate::Absorb(slot)
+            }
+            _ => {
+                self.answered(slot, now_ms);
+                Fate::Forward
+            }
+        }
+    }
+
+    /// A late response of an abandoned attempt: RFC 3261 16.7 item 5 forwards every 2xx to INVITE,
+    /// and one that is the first answer at all; the rest ends here.
+    fn abandoned(&mut self, slot: KeptSlot, backend: BackendId, status: u16, now_ms: u64) -> Fate {
+        let entry = self.table.get(slot);
+        let is_first = entry.phase != Phase::Answered;
+        match status {
+            ..=199 if entry.is_invite => Fate::Cancel(slot),
+            ..=199 => Fate::Absorb(slot),
+            200..=299 if entry.is_invite || is_first => {
+                if is_first {
+                    let current = entry.current();
+                    self.work.push_back(Work::Cancel(slot, current));
+                    self.table.entry(slot).make_current(backend);
+                    self.answered(slot, now_ms);
+                }
+                Fate::Forward
+            }
+            _ => Fate::Absorb(slot),
+        }
+    }
+
+    /// The caller has its answer: what never failed over is forgotten.
+    fn answered(&mut self, slot: KeptSlot, now_ms: u64) {
+        let entry = self.table.entry(slot);
+        if entry.tried == 1 {
+            return self.forget(slot);
+        }
+        entry.phase = Phase::Answered;
+        self.wheel.schedule(slot.index, now_ms + LINGER_MS);
+    }
+
+    /// A transport error towards a backend: every request that waits for its first word goes
+    /// elsewhere at once (RFC 3261 16.9).
+    pub(super) fn unreachable(&mut self, backend: BackendId) {
+        for index in 0..self.table.capacity() {
+            let slot = self.table.slot(index);
+            let entry = self.table.get(slot);
+            if entry.used && entry.phase == Phase::Silent && entry.current() == backend {
+                self.queue_retry(slot, Cause::Unreachable);
+            }
+        }
+    }
+
+    /// Another attempt is to follow, or the failure to go upstream; once.
+    fn queue_retry(&mut self, slot: KeptSlot, cause: Cause) {
+        let entry = self.table.entry(slot);
+        if !entry.queued && !entry.cancelled && entry.phase != Phase::Answered {
+            entry.queued = true;
+            self.work.push_back(Work::Retry(slot, cause));
+        }
+    }
+
+    /// What is to be done next, if anything.
+    pub(super) fn next_work(&mut self, now_ms: u64) -> Option<Work> {
+        loop {
+            if let Some(work) = self.work.pop_front() {
+                let (Work::Retry(slot, _) | Work::Again(slot) | Work::Cancel(slot, _)) = work;
+                if self.table.is_kept(slot) {
+                    return Some(work);
+                }
+                continue; // it was answered meanwhile
+            }
+            let slot = self.table.slot(self.wheel.due(now_ms)?);
+            if let Some(work) = self.timeout(slot, now_ms) {
+                return Some(work);
+            }
+        }
+    }
+
+    fn timeout(&mut self, slot: KeptSlot, now_ms: u64) -> Option<Work> {
+        let entry = self.table.get(slot);
+        if entry.phase != Phase::Silent {
+            self.forget(slot);
+            return None;
+        }
+        if now_ms < entry.silent_until_ms {
+            self.schedule(slot, now_ms);
+            return Some(Work::Again(slot));
+        }
+        if entry.may_try_again(self.settings.tries) {
+            return Some(Work::Retry(slot, Cause::Silence));
+        }
+        // The last attempt stays silent: the caller's own timer B or F ends it. What it may still
+        // say goes upstream; what the others may say does not.
+        self.answered(slot, now_ms);
+        None
+    }
+
+    /// The attempt at the next backend begins.
+    pub(super) fn next_attempt(&mut self, slot: KeptSlot, backend: BackendId, now_ms: u64) {
+        let entry = self.table.entry(slot);
+        entry.attempts[usize::from(entry.tried)] = backend;
+        entry.tried += 1;
+        entry.phase = Phase::Silent;
+        entry.silent_until_ms = now_ms + u64::from(self.settings.silence_ms);
+        entry.interval_ms = 0;
+        entry.queued = false;
+        self.schedule(slot, now_ms);
+    }
+
+    /// Wakes for the next retransmission of ours (timer A or E), or for the end of the silence.
+    fn schedule(&mut self, slot: KeptSlot, now_ms: u64) {
+        let entry = self.table.entry(slot);
+        let mut wake_ms = entry.silent_until_ms;
+        if entry.caller_waits {
+            entry.interval_ms = (entry.interval_ms * 2).max(T1_MS);
+            wake_ms = wake_ms.min(now_ms + entry.interval_ms);
+        }
+        self.wheel.schedule(slot.index, wake_ms);
+    }
+
+    /// No backend is left. After silence the last attempt may still answer; else the caller gets its
+    /// answer now, and the entry lives on for abandoned attempts only.
+    pub(super) fn given_up(&mut self, slot: KeptSlot, cause: Cause, now_ms: u64) {
+        let entry = self.table.entry(slot);
+        entry.queued = false;
+        entry.phase = match cause {
+            Cause::Silence => Phase::Proceeding,
+            Cause::Refused | Cause::Unreachable => Phase::Answered,
+        };
+        self.wheel.schedule(slot.index, now_ms + LINGER_MS);
+    }
+
+    /// The entry in a slot.
+    pub(super) fn kept(&self, slot: KeptSlot) -> &Kept {
+        self.table.get(slot)
+    }
+
+    /// Where its bytes stand in the copies.
+    pub(super) fn range(&self, slot: KeptSlot) -> Range<usize> {
+        self.table.range(slot)
+    }
+
+    /// Lends the copies out, so that the rest of the shard can be used while one is read.
+    pub(super) fn lend_copies(&mut self) -> Vec<u8> {
+        self.table.lend_copies()
+    }
+
+    /// Gives them back.
+    pub(super) fn take_back_copies(&mut self, copies: Vec<u8>) {
+        self.table.take_back_copies(copies);
+    }
+
+    fn forget(&mut self, slot: KeptSlot) {
+        self.wheel.cancel(slot.index);
+        self.table.remove(slot);
+    }
+}

@@ -1,0 +1,171 @@
+//! The table of kept requests: a slot each, with room for the bytes. Made at start, never grows.
+
+use super::{COPY_MAX, KeptSlot, Phase, TRIES_MAX, TransactionKey};
+use crate::pool::BackendId;
+use crate::proxy::{Ingress, Replaced, SocketIndex};
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Range;
+
+/// A kept request.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::proxy) struct Kept {
+    pub(super) key: TransactionKey,
+    /// How often the slot was taken: an old [`KeptSlot`] is told from a new one.
+    pub(super) generation: u32,
+    /// In use.
+    pub(super) used: bool,
+    /// A retry of it is waiting to be done.
+    pub(super) queued: bool,
+    /// Where it came in.
+    pub(in crate::proxy) ingress: Ingress,
+    /// Its length, bytes.
+    pub(super) len: usize,
+    pub(in crate::proxy) is_invite: bool,
+    /// Its backends, the first `tried` of them; the last one is current.
+    pub(super) attempts: [BackendId; TRIES_MAX],
+    pub(super) tried: u8,
+    pub(super) phase: Phase,
+    pub(super) cancelled: bool,
+    /// A 100 went upstream: the caller retransmits no more, so we do.
+    pub(super) caller_waits: bool,
+    pub(super) interval_ms: u64,
+    pub(super) silent_until_ms: u64,
+}
+
+impl Kept {
+    /// The backend of the current attempt.
+    pub(in crate::proxy) fn current(&self) -> BackendId {
+        self.attempts[usize::from(self.tried) - 1]
+    }
+
+    /// An abandoned attempt has answered first after all.
+    pub(super) fn make_current(&mut self, backend: BackendId) {
+        let last = usize::from(self.tried) - 1;
+        if let Some(place) = self.attempts[..last].iter().position(|other| *other == backend) {
+            self.attempts.swap(place, last);
+        }
+    }
+
+    /// The backends that were tried.
+    pub(in crate::proxy) fn tried(&self) -> &[BackendId] {
+        &self.attempts[..usize::from(self.tried)]
+    }
+
+    /// Whether an attempt may follow.
+    pub(super) fn may_try_again(&self, tries: u8) -> bool {
+        !self.cancelled && self.phase != Phase::Answered && self.tried < tries
+    }
+}
+
+/// Slots, their bytes, and where each key is.
+#[derive(Debug)]
+pub(super) struct Table {
+    entries: Vec<Kept>,
+    copies: Vec<u8>,
+    free: Vec<u32>,
+    by_key: HashMap<TransactionKey, u32, ahash::RandomState>,
+}
+
+impl Table {
+    pub(super) fn new(slots: usize) -> Self {
+        let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let ingress =
+            Ingress { source: nowhere, socket: SocketIndex(0), replaced: Replaced::Unasked };
+        let empty = Kept {
+            key: TransactionKey(0),
+            generation: 0,
+            used: false,
+            queued: false,
+            ingress,
+            len: 0,
+            is_invite: false,
+            attempts: [BackendId(0); TRIES_MAX],
+            tried: 1,
+            phase: Phase::Answered,
+            cancelled: false,
+            caller_waits: false,
+            interval_ms: 0,
+            silent_until_ms: 0,
+        };
+        // The keys are keyed hashes already; this one only spreads them.
+        let hasher = ahash::RandomState::with_seeds(1, 2, 3, 4);
+        Self {
+            entries: vec![empty; slots],
+            copies: vec![0; slots * COPY_MAX],
+            free: (0..slots as u32).rev().collect(),
+            // Twice the room: removals leave marks, and the map must not grow for them.
+            by_key: HashMap::with_capacity_and_hasher(2 * slots, hasher),
+        }
+    }
+
+    /// Takes a slot and copies the bytes into it.
+    pub(super) fn insert(&mut self, key: TransactionKey, bytes: &[u8]) -> Option<KeptSlot> {
+        if bytes.len() > COPY_MAX {
+            return None;
+        }
+        let index = self.free.pop()?;
+        let start = index as usize * COPY_MAX;
+        self.copies[start..start + bytes.len()].copy_from_slice(bytes);
+        self.by_key.insert(key, index);
+        let entry = &mut self.entries[index as usize];
+        entry.generation = entry.generation.wrapping_add(1);
+        (entry.used, entry.queued) = (true, false);
+        (entry.key, entry.len) = (key, bytes.len());
+        Some(KeptSlot { index, generation: entry.generation })
+    }
+
+    pub(super) fn find(&self, key: TransactionKey) -> Option<KeptSlot> {
+        self.by_key.get(&key).map(|index| self.slot(*index))
+    }
+
+    /// The slot of this number, as it is used now.
+    pub(super) fn slot(&self, index: u32) -> KeptSlot {
+        KeptSlot { index, generation: self.entries[index as usize].generation }
+    }
+
+    /// Whether the request of this slot is still kept.
+    pub(super) fn is_kept(&self, slot: KeptSlot) -> bool {
+        let entry = &self.entries[slot.index as usize];
+        entry.used && entry.generation == slot.generation
+    }
+
+    pub(super) fn remove(&mut self, slot: KeptSlot) {
+        let entry = &mut self.entries[slot.index as usize];
+        entry.used = false;
+        self.by_key.remove(&entry.key);
+        self.free.push(slot.index);
+    }
+
+    pub(super) fn get(&self, slot: KeptSlot) -> &Kept {
+        &self.entries[slot.index as usize]
+    }
+
+    pub(super) fn entry(&mut self, slot: KeptSlot) -> &mut Kept {
+        &mut self.entries[slot.index as usize]
+    }
+
+    /// Kept requests.
+    pub(super) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// Slots, used or not.
+    pub(super) fn capacity(&self) -> u32 {
+        self.entries.len() as u32
+    }
+
+    pub(super) fn lend_copies(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.copies)
+    }
+
+    pub(super) fn take_back_copies(&mut self, copies: Vec<u8>) {
+        self.copies = copies;
+    }
+
+    /// Where the bytes of a slot stand in the copies.
+    pub(super) fn range(&self, slot: KeptSlot) -> Range<usize> {
+        let start = slot.index as usize * COPY_MAX;
+        start..start + self.get(slot).len
+    }
+}

@@ -1,0 +1,287 @@
+//! Failover at work: the kept request is forwarded again, to another backend; what an abandoned
+//! attempt still wants (ACK, CANCEL) is made from what was forwarded to it.
+
+use super::failover::{Fate, KeptSlot, TransactionKey, Work};
+use super::pin::Class;
+use super::reason::{Answer, FailoverCause as Cause, Routed};
+use super::target::Target;
+use super::validate::{Method, Request};
+use super::{Egress, Forwarded, Ingress, Now, Proxy, Verdict};
+use crate::pool::{BackendId, BackendSlot, Pool};
+use crate::sip::{Header, Message, Start, Values};
+use std::net::SocketAddr;
+
+impl Proxy {
+    /// What is due without a message having come: retries, retransmissions, CANCELs. Call it after
+    /// each [`Proxy::handle`] and once a turn, until it gives nothing more.
+    pub fn poll(&mut self, now: Now, pool: &Pool, out: &mut [u8]) -> Option<Verdict> {
+        if self.failover.is_empty() {
+            return None;
+        }
+        loop {
+            let verdict = match self.failover.next_work(now.ms)? {
+                Work::Retry(slot, cause) => self.retry(now, pool, slot, cause, out),
+                Work::Again(slot) => {
+                    let current = self.failover.kept(slot).current();
+                    self.forward_copy(pool, slot, current, out)
+                }
+                Work::Cancel(slot, backend) => {
+                    self.own_request(pool, slot, backend, "CANCEL", None, out)
+                }
+            };
+            if verdict.is_some() {
+                return verdict;
+            }
+        }
+    }
+
+    /// Whether requests are kept: then [`Proxy::poll`] is to be called every few dozen milliseconds.
+    pub fn is_waiting(&self) -> bool {
+        !self.failover.is_empty()
+    }
+
+    /// A transport error (ICMP, a refused send) towards this address: requests that wait for its
+    /// first word go elsewhere with the next [`Proxy::poll`] (RFC 3261 16.9).
+    pub fn unreachable(&mut self, pool: &Pool, address: SocketAddr) {
+        if let Some(slot) = pool.by_address(address)
+            && !self.failover.is_empty()
+        {
+            self.failover.unreachable(pool.backend(slot).id);
+        }
+    }
+
+    /// The key of a transaction on the caller's side; `None` for one that cannot be kept: without
+    /// an RFC 3261 branch it cannot be told from others.
+    pub(super) fn transaction_key(
+        &self,
+        call_id: &[u8],
+        cseq: u32,
+        branch: Option<&[u8]>,
+    ) -> Option<TransactionKey> {
+        let branch = branch.filter(|branch| branch.len() > 7 && branch.starts_with(b"z9hG4bK"))?;
+        Some(self.failover.key(call_id, cseq, branch))
+    }
+
+    /// Before a request is forwarded: keeps it, or follows what is kept already. A retransmission
+    /// and a CANCEL go where the current attempt went.
+    pub(super) fn follow(
+        &mut self,
+        now: Now,
+        pool: &Pool,
+        ingress: &Ingress,
+        request: &Request<'_>,
+        (target, by): (Target, Routed),
+    ) -> (Target, Routed) {
+        let Target::Backend(slot) = target else { return (target, by) };
+        if !self.failover.is_on() || request.to_tag.is_some() || by == Routed::Spiral {
+            return (target, by);
+        }
+        let bytes = request.message.bytes;
+        let branch = request.via.branch.map(|branch| branch.of(bytes));
+        let Some(key) = self.transaction_key(request.call_id, request.cseq, branch) else {
+            return (target, by);
+        };
+        if let Some(current) = self.failover.current(key) {
+            if request.method == Method::Cancel {
+                self.failover.cancelled(key);
+            }
+            return pool.by_id(current).map_or((target, by), |slot| (Target::Backend(slot), by));
+        }
+        if !matches!(request.method, Method::Ack | Method::Cancel) {
+            let backend = pool.backend(slot).id;
+            let is_invite = request.method == Method::Invite;
+            if !self.failover.keep(key, ingress, is_invite, backend, bytes, now.ms) {
+                self.tally.not_kept += 1;
+            }
+        }
+        (target, by)
+    }
+
+    /// What becomes of a response: `None` if it goes upstream (as 500 if `status` says so).
+    pub(super) fn intercept(
+        &mut self,
+        now: Now,
+        pool: &Pool,
+        arrived: &Arrived<'_, '_>,
+        out: &mut [u8],
+    ) -> Intercepted {
+        // A CANCEL has a transaction of its own with the same key (RFC 3261 9.1).
+        if self.failover.is_empty() || arrived.method == Method::Cancel {
+            return Intercepted::Upstream;
+        }
+        let bytes = arrived.message.bytes;
+        let Some(key) = self.transaction_key(arrived.call_id, arrived.cseq, arrived.branch) else {
+            return Intercepted::Upstream;
+        };
+        let another = arrived.status == 503 && self.another(pool, key, arrived.call_id).is_some();
+        let status = arrived.status;
+        match self.failover.response(key, arrived.backend, status, another, now.ms) {
+            Fate::Forward => Intercepted::Upstream,
+            Fate::Absorb(slot) => {
+                let is_invite_final = self.failover.kept(slot).is_invite && status >= 200;
+                let to = arrived.message.first(Header::To).map(|to| to.of(bytes));
+                let ack = is_invite_final
+                    .then(|| self.own_request(pool, slot, arrived.backend, "ACK", to, out))
+                    .flatten();
+                Intercepted::Here(ack)
+            }
+            Fate::Cancel(slot) => Intercepted::Here(self.own_request(
+                pool,
+                slot,
+                arrived.backend,
+                "CANCEL",
+                None,
+                out,
+            )),
+        }
+    }
+
+    /// A backend for another attempt.
+    fn another(&self, pool: &Pool, key: TransactionKey, call_id: &[u8]) -> Option<BackendSlot> {
+        let slot = self.failover.find(key)?;
+        self.next_backend(pool, slot, call_id)
+    }
+
+    fn next_backend(&self, pool: &Pool, slot: KeptSlot, call_id: &[u8]) -> Option<BackendSlot> {
+        let kept = self.failover.kept(slot);
+        let mut tried = [BackendSlot(0); super::failover::TRIES_MAX];
+        let mut count = 0;
+        for backend in kept.tried().iter().filter_map(|id| pool.by_id(*id)) {
+            tried[count] = backend;
+            count += 1;
+        }
+        pool.choose_by_hash(pool.call_hash(call_id), &tried[..count])
+    }
+
+    fn retry(
+        &mut self,
+        now: Now,
+        pool: &Pool,
+        slot: KeptSlot,
+        cause: Cause,
+        out: &mut [u8],
+    ) -> Option<Verdict> {
+        self.with_copy(slot, |proxy, ingress, request| {
+            let next = proxy.next_backend(pool, slot, request.call_id);
+            let Some(next) = next.filter(|_| proxy.failover.may_retry(slot)) else {
+                proxy.failover.given_up(slot, cause, now.ms);
+                // RFC 3261 16.7 item 6: 503 would say that nobody can be served.
+                let answer = match next {
+                    Some(_) => Answer::BackendFailed,
+                    None => Answer::NoBackendLeft,
+                };
+                // Silence may be slowness: the caller's own timer decides.
+                return (cause != Cause::Silence)
+                    .then(|| proxy.answer(ingress, request, answer, out));
+            };
+            let backend = pool.backend(next).id;
+            let class = match request.method {
+                Method::Invite => Class::Invite,
+                _ => Class::Transaction,
+            };
+            let key = proxy.pins.key(request.call_id);
+            proxy.pins.insert_or_refresh(key, backend, class, now.seconds());
+            proxy.failover.next_attempt(slot, backend, now.ms);
+            proxy.tally.failover(cause);
+            let way = (Target::Backend(next), Routed::Failover);
+            Some(proxy.forward(pool, ingress, request, way, out))
+        })
+    }
+
+    /// Forwards the kept request to a backend that it went to before: the same bytes (16.11).
+    fn forward_copy(
+        &mut self,
+        pool: &Pool,
+        slot: KeptSlot,
+        backend: BackendId,
+        out: &mut [u8],
+    ) -> Option<Verdict> {
+        let backend = pool.by_id(backend)?;
+        self.with_copy(slot, |proxy, ingress, request| {
+            let way = (Target::Backend(backend), Routed::Failover);
+            Some(proxy.forward(pool, ingress, request, way, out))
+        })
+    }
+
+    /// ACK (RFC 3261 17.1.1.3) or CANCEL (9.1) for an attempt: made from the request as that backend
+    /// got it. `to` is the To of the response that is acknowledged.
+    fn own_request(
+        &mut self,
+        pool: &Pool,
+        slot: KeptSlot,
+        backend: BackendId,
+        method: &str,
+        to: Option<&[u8]>,
+        out: &mut [u8],
+    ) -> Option<Verdict> {
+        let Verdict::Forward { egress, len, .. } = self.forward_copy(pool, slot, backend, out)?
+        else {
+            return None;
+        };
+        self.own.clear();
+        write_own(&out[..len], method, to, &mut self.own)?;
+        let len = self.own.len();
+        out.get_mut(..len)?.copy_from_slice(&self.own);
+        let egress = Egress { backend: None, ..egress };
+        Some(Verdict::Forward { egress, len, kind: Forwarded::Own })
+    }
+
+    /// Lends a kept request to `work`, with its Routes loaded.
+    fn with_copy(
+        &mut self,
+        slot: KeptSlot,
+        work: impl FnOnce(&mut Self, &Ingress, &Request<'_>) -> Option<Verdict>,
+    ) -> Option<Verdict> {
+        let copies = self.failover.lend_copies();
+        let ingress = self.failover.kept(slot).ingress;
+        let verdict = Message::parse(&copies[self.failover.range(slot)]).and_then(|message| {
+            let request = Request::new(&message).ok()?; // it was good when it was kept
+            self.routes.load(&request, &self.addresses).ok()?;
+            work(self, &ingress, &request)
+        });
+        self.failover.take_back_copies(copies);
+        verdict
+    }
+}
+
+/// A response, as far as failover cares.
+pub(super) struct Arrived<'a, 'b> {
+    pub(super) message: &'b Message<'a>,
+    pub(super) status: u16,
+    pub(super) method: Method,
+    pub(super) call_id: &'a [u8],
+    pub(super) cseq: u32,
+    /// The branch of the Via under ours.
+    pub(super) branch: Option<&'a [u8]>,
+    /// The backend that our branch names.
+    pub(super) backend: BackendId,
+}
+
+/// Where a response ends.
+pub(super) enum Intercepted {
+    /// At the caller.
+    Upstream,
+    /// Here; perhaps with something to send back.
+    Here(Option<Verdict>),
+}
+
+/// From the request as it was forwarded: one Via, the same Request-URI, Routes, From, Call-ID and
+/// CSeq number.
+fn write_own(sent: &[u8], method: &str, to: Option<&[u8]>, out: &mut Vec<u8>) -> Option<()> {
+    let message = Message::parse(sent)?;
+    let Start::Request { uri, .. } = message.start else { return None };
+    let mut push = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
+    push(&[method.as_bytes(), b" ", uri.of(sent), b" SIP/2.0\r\n"]);
+    let via = Values::new(sent, message.first(Header::Via)?).next()?;
+    push(&[b"Via: ", via.of(sent), b"\r\nMax-Forwards: 70\r\n"]);
+    for row in message.rows(Header::Route) {
+        push(&[b"Route: ", row.value.of(sent), b"\r\n"]);
+    }
+    let value = |header| message.first(header).map(|span| span.of(sent));
+    push(&[b"From: ", value(Header::From)?, b"\r\nTo: ", to.or(value(Header::To))?]);
+    push(&[b"\r\nCall-ID: ", value(Header::CallId)?, b"\r\nCSeq: "]);
+    let cseq = value(Header::CSeq)?;
+    let number = cseq.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    push(&[&cseq[..number], b" ", method.as_bytes(), b"\r\nContent-Length: 0\r\n\r\n"]);
+    Some(())
+}

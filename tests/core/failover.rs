@@ -1,0 +1,297 @@
+//! Another backend when one fails: RFC 3261 16.7 item 6, 16.9, 17.1, 9.1; RFC 3263 4.3.
+
+use crate::world::{LISTENER, Outcome, PORT, Request, World, address, response, settings};
+use sipring::pool::{BackendSpec, State};
+use sipring::proxy::{Absorb, FailoverCause, Forwarded, Verdict};
+use std::net::SocketAddr;
+
+const CLIENT: &str = "192.0.2.9:40000";
+
+fn invite(world: &mut World) -> Outcome {
+    world.push(CLIENT, LISTENER, Request::default().to_string())
+}
+
+/// What `backend` answers to what it got.
+fn answer(world: &mut World, got: &Outcome, status: &str) -> Outcome {
+    let from = got.forwarded_to().to_string();
+    world.push(&from, PORT, response(&got.text(), status, "bob", ""))
+}
+
+fn is_own(outcome: &Outcome, method: &str, to: SocketAddr) -> bool {
+    matches!(outcome.verdict, Verdict::Forward { kind: Forwarded::Own, egress, .. } if egress.to == to)
+        && outcome.text().starts_with(&format!("{method} "))
+}
+
+fn branch(outcome: &Outcome) -> String {
+    outcome.rows("Via")[0].clone()
+}
+
+#[track_caller]
+fn only(mut sent: Vec<Outcome>) -> Outcome {
+    assert_eq!(sent.len(), 1, "{:?}", sent.iter().map(Outcome::text).collect::<Vec<_>>());
+    sent.remove(0)
+}
+
+#[test]
+fn a_503_is_acknowledged_by_us_and_the_next_backend_gets_the_request() {
+    // 21.5.4, 17.1.1.3
+    let mut world = World::new();
+    let first = invite(&mut world);
+    let ack = answer(&mut world, &first, "503 Service Unavailable");
+    assert!(is_own(&ack, "ACK", first.forwarded_to()), "{}", ack.text());
+    assert_eq!(ack.rows("Via"), [branch(&first)], "the branch of its INVITE, and one Via");
+    assert_eq!(ack.row("CSeq"), "1 ACK");
+    assert!(ack.row("To").ends_with(";tag=bob"));
+    assert_eq!(ack.row("From"), first.row("From"));
+
+    let second = only(world.poll());
+    assert_ne!(second.forwarded_to(), first.forwarded_to());
+    assert_ne!(branch(&second), branch(&first), "RFC 3263 4.3: a new transaction");
+    assert_eq!(second.rows("Via")[1], first.rows("Via")[1]);
+    assert_eq!(world.proxy.tally().failovers[FailoverCause::Refused as usize], 1);
+
+    let ok = answer(&mut world, &second, "200 OK");
+    assert_eq!(ok.forwarded_to(), address(CLIENT));
+}
+
+#[test]
+fn retransmission_ack_and_cancel_follow_to_the_new_backend() {
+    // 16.11
+    let mut world = World::new();
+    let first = invite(&mut world);
+    answer(&mut world, &first, "503 Service Unavailable");
+    let second = only(world.poll());
+    let again = invite(&mut world);
+    assert_eq!((again.egress(), &again.bytes), (second.egress(), &second.bytes));
+    for method in ["CANCEL", "ACK"] {
+        let request = Request { method, ..Default::default() }.to_string();
+        let sent = world.push(CLIENT, LISTENER, request);
+        assert_eq!(
+            (sent.forwarded_to(), branch(&sent)),
+            (second.forwarded_to(), branch(&second)),
+            "{method}"
+        );
+    }
+}
+
+#[test]
+fn silence_moves_the_request_after_its_time_and_not_before() {
+    let mut world = World::new();
+    let first = invite(&mut world);
+    assert!(world.wait(2950).is_empty());
+    let second = only(world.wait(100));
+    assert_ne!(second.forwarded_to(), first.forwarded_to());
+    assert_eq!(world.proxy.tally().failovers[FailoverCause::Silence as usize], 1);
+}
+
+#[test]
+fn a_100_ends_the_waiting_for_silence() {
+    // a 100 is a reply: RFC 3263 4.3
+    let mut world = World::new();
+    let first = invite(&mut world);
+    assert_eq!(answer(&mut world, &first, "100 Trying").forwarded_to(), address(CLIENT));
+    assert!(world.wait(30_000).is_empty());
+}
+
+#[test]
+fn after_a_100_went_upstream_we_retransmit_to_the_next_backend() {
+    // 17.1.1.2: the caller does not any more
+    let mut world = World::new();
+    let first = invite(&mut world);
+    answer(&mut world, &first, "100 Trying");
+    answer(&mut world, &first, "503 Service Unavailable");
+    let second = only(world.poll());
+    let repeated = world.wait(2000);
+    assert_eq!(repeated.len(), 2, "timer A: 500 ms, then 1 s");
+    assert!(repeated.iter().all(|one| one.bytes == second.bytes));
+    answer(&mut world, &second, "180 Ringing");
+    assert!(world.wait(10_000).is_empty());
+}
+
+#[test]
+fn a_refused_port_moves_what_waits_at_once() {
+    // 16.9
+    let mut world = World::new();
+    let first = invite(&mut world);
+    world.proxy.unreachable(&world.pool, first.forwarded_to());
+    world.proxy.unreachable(&world.pool, first.forwarded_to());
+    let second = only(world.poll());
+    assert_ne!(second.forwarded_to(), first.forwarded_to());
+    world.proxy.unreachable(&world.pool, first.forwarded_to());
+    assert!(world.poll().is_empty(), "the new attempt is somewhere else");
+}
+
+#[test]
+fn no_attempt_follows_a_cancel() {
+    // 9.1
+    let mut world = World::new();
+    let first = invite(&mut world);
+    let cancel = Request { method: "CANCEL", ..Default::default() }.to_string();
+    world.push(CLIENT, LISTENER, cancel);
+    let refused = answer(&mut world, &first, "503 Service Unavailable");
+    assert!(refused.text().starts_with("SIP/2.0 500 "), "it goes upstream: {}", refused.text());
+    assert!(world.wait(10_000).is_empty());
+}
+
+#[test]
+fn the_response_to_a_cancel_does_not_pass_for_one_to_the_invite() {
+    let mut world = World::new();
+    let first = invite(&mut world);
+    let cancel = Request { method: "CANCEL", ..Default::default() }.to_string();
+    let sent = world.push(CLIENT, LISTENER, cancel);
+    assert_eq!(answer(&mut world, &sent, "200 OK").forwarded_to(), address(CLIENT));
+    let gone = answer(&mut world, &first, "487 Request Terminated");
+    assert!(gone.text().starts_with("SIP/2.0 487 "));
+}
+
+#[test]
+fn a_lone_503_goes_upstream_as_500_and_as_503_when_nobody_can_be_served() {
+    // 16.7 item 6
+    let mut world = World::new();
+    for expected in ["ACK ", "ACK ", "SIP/2.0 500 Server Internal Error\r\n"] {
+        let sent = world.poll().pop().unwrap_or_else(|| invite(&mut world));
+        let next = answer(&mut world, &sent, "503 Service Unavailable");
+        assert!(next.text().starts_with(expected), "{}", next.text());
+    }
+    let mut world = World::new();
+    let first = invite(&mut world);
+    let mut drained = crate::world::backends();
+    drained.iter_mut().for_each(|backend| backend.state = State::Drained);
+    world.publish(drained);
+    let refused = answer(&mut world, &first, "503 Service Unavailable");
+    assert!(refused.text().starts_with("SIP/2.0 503 "), "{}", refused.text());
+}
+
+#[test]
+fn when_all_backends_are_unreachable_the_caller_hears_it_at_once() {
+    let mut world = World::new();
+    let mut sent = invite(&mut world);
+    for attempt in 1..=3 {
+        world.proxy.unreachable(&world.pool, sent.forwarded_to());
+        sent = only(world.poll());
+        match attempt {
+            3 => assert_eq!(sent.answer(), "SIP/2.0 503 Service Unavailable"),
+            _ => assert!(matches!(sent.verdict, Verdict::Forward { .. })),
+        }
+    }
+    let tag = sent.row("To").split("tag=").nth(1).expect("a tag").to_owned();
+    let ack = Request { method: "ACK", to_tag: &tag, ..Default::default() };
+    assert_eq!(
+        world.push(CLIENT, LISTENER, ack.to_string()).verdict,
+        Verdict::Absorb(Absorb::OwnAck)
+    );
+}
+
+#[test]
+fn what_an_abandoned_attempt_says_late_does_not_reach_the_caller() {
+    let mut world = World::new();
+    let first = invite(&mut world);
+    let second = only(world.wait(3100));
+    let cancel = answer(&mut world, &first, "180 Ringing");
+    assert!(is_own(&cancel, "CANCEL", first.forwarded_to()), "{}", cancel.text());
+    assert_eq!(cancel.rows("Via"), [branch(&first)]);
+    assert!(!cancel.row("To").contains("tag="));
+    let lone = world.push(
+        &first.forwarded_to().to_string(),
+        PORT,
+        response(&cancel.text(), "200 OK", "bob", ""),
+    );
+    assert_eq!(lone.verdict, Verdict::Absorb(Absorb::OwnCancel));
+    let ack = answer(&mut world, &first, "487 Request Terminated");
+    assert!(is_own(&ack, "ACK", first.forwarded_to()));
+    assert_eq!(answer(&mut world, &second, "180 Ringing").forwarded_to(), address(CLIENT));
+    let ack = answer(&mut world, &first, "486 Busy Here");
+    assert!(is_own(&ack, "ACK", first.forwarded_to()), "32 s long");
+}
+
+#[test]
+fn a_late_200_is_forwarded_and_the_other_attempt_cancelled() {
+    // RFC 6026: a 2xx is never lost
+    let mut world = World::new();
+    let first = invite(&mut world);
+    let second = only(world.wait(3100));
+    let ok = answer(&mut world, &first, "200 OK");
+    assert_eq!(ok.forwarded_to(), address(CLIENT));
+    let cancel = only(world.poll());
+    assert!(is_own(&cancel, "CANCEL", second.forwarded_to()), "{}", cancel.text());
+    let ack = answer(&mut world, &second, "487 Request Terminated");
+    assert!(is_own(&ack, "ACK", second.forwarded_to()));
+    assert_eq!(answer(&mut world, &first, "200 OK").forwarded_to(), address(CLIENT), "repeated");
+}
+
+#[test]
+fn other_methods_fail_over_too_and_their_503_needs_no_ack() {
+    for method in ["REGISTER", "OPTIONS", "MESSAGE", "SUBSCRIBE"] {
+        let mut world = World::new();
+        let request = Request { method, ..Default::default() }.to_string();
+        let first = world.push(CLIENT, LISTENER, request);
+        let absorbed = answer(&mut world, &first, "503 Service Unavailable");
+        assert_eq!(absorbed.verdict, Verdict::Absorb(Absorb::Abandoned), "{method}");
+        let second = only(world.poll());
+        assert_eq!(
+            answer(&mut world, &second, "200 OK").forwarded_to(),
+            address(CLIENT),
+            "{method}"
+        );
+    }
+}
+
+#[test]
+fn requests_inside_a_dialog_stay_where_they_are() {
+    let mut world = World::new();
+    let request =
+        Request { method: "INVITE", to_tag: "bob", uri: "sip:bob@10.1.0.2", ..Default::default() };
+    let sent = world.push(CLIENT, LISTENER, request.to_string());
+    let refused = answer(&mut world, &sent, "503 Service Unavailable");
+    assert!(refused.text().starts_with("SIP/2.0 500 "));
+    assert!(world.wait(10_000).is_empty());
+}
+
+#[test]
+fn what_cannot_be_kept_is_counted_and_forwarded() {
+    let mut settings = settings();
+    settings.failover.kept_max = 2;
+    let mut world = World::with(settings, crate::world::backends());
+    for n in 0..3 {
+        let call_id = format!("call-{n}");
+        world.push(
+            CLIENT,
+            LISTENER,
+            Request { call_id: &call_id, ..Default::default() }.to_string(),
+        );
+    }
+    assert_eq!(world.proxy.tally().not_kept, 1);
+    let long = Request { call_id: "long", body: &"x".repeat(5000), ..Default::default() };
+    assert!(matches!(
+        world.push(CLIENT, LISTENER, long.to_string()).verdict,
+        Verdict::Forward { .. }
+    ));
+    assert_eq!(world.proxy.tally().not_kept, 2);
+    assert_eq!(world.wait(3100).len(), 2, "those that are kept move");
+    world.wait(120_000);
+    assert!(!world.proxy.is_waiting(), "nothing is kept for ever");
+}
+
+#[test]
+fn one_try_means_no_failover() {
+    let mut settings = settings();
+    settings.failover.tries = 1;
+    let mut world = World::with(settings, crate::world::backends());
+    let first = invite(&mut world);
+    let refused = answer(&mut world, &first, "503 Service Unavailable");
+    assert!(refused.text().starts_with("SIP/2.0 500 "));
+    assert!(world.wait(10_000).is_empty() && !world.proxy.is_waiting());
+}
+
+#[test]
+fn a_lone_backend_is_left_to_the_callers_timers() {
+    let backends: Vec<BackendSpec> = crate::world::backends().into_iter().take(1).collect();
+    let mut world = World::with(settings(), backends);
+    let first = invite(&mut world);
+    assert!(world.wait(10_000).is_empty());
+    assert_eq!(
+        answer(&mut world, &first, "200 OK").forwarded_to(),
+        address(CLIENT),
+        "slow is not dead"
+    );
+}
