@@ -274,17 +274,23 @@ impl Failover {
     pub(super) fn next_work(&mut self, now_ms: u64) -> Option<Work> {
         loop {
             if let Some(work) = self.work.pop_front() {
-                let (Work::Retry(slot, _) | Work::Again(slot) | Work::Cancel(slot, _)) = work;
-                if self.table.is_kept(slot) {
+                if self.is_still_due(work) {
                     return Some(work);
                 }
-                continue; // it was answered meanwhile
+                continue;
             }
             let slot = self.table.slot(self.wheel.due(now_ms)?);
             if let Some(work) = self.timeout(slot, now_ms) {
                 return Some(work);
             }
         }
+    }
+
+    /// Between queueing and doing, the request may have been answered.
+    fn is_still_due(&self, work: Work) -> bool {
+        let (Work::Retry(slot, _) | Work::Again(slot) | Work::Cancel(slot, _)) = work;
+        let retries = matches!(work, Work::Retry(..));
+        self.table.is_kept(slot) && !(retries && self.table.get(slot).phase == Phase::Answered)
     }
 
     fn timeout(&mut self, slot: KeptSlot, now_ms: u64) -> Option<Work> {

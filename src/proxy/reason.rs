@@ -124,7 +124,7 @@ reasons! {
         Spiral => "spiral",
         /// A backend said where to.
         Backend => "backend",
-        /// Another backend, because one failed; and retransmissions to it.
+        /// Another backend, because one failed.
         Failover => "failover",
     }
 }

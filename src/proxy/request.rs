@@ -62,8 +62,12 @@ impl Proxy {
             // The pin is the first passage's.
             _ => (target, by),
         };
-        let way = self.follow(now, pool, ingress, &request, way);
-        self.forward(pool, ingress, &request, way, out)
+        let (target, by) = self.follow(now, pool, ingress, &request, way);
+        let verdict = self.forward(pool, ingress, &request, target, out);
+        if matches!(verdict, Verdict::Forward { .. }) {
+            self.tally.routed(by);
+        }
+        verdict
     }
 
     /// RFC 3261 16.3 items 3 and 5, 21.5.7.
@@ -131,7 +135,7 @@ impl Proxy {
         pool: &Pool,
         ingress: &Ingress,
         request: &Request<'_>,
-        (target, by): (Target, Routed),
+        target: Target,
         out: &mut [u8],
     ) -> Verdict {
         let bytes = request.message.bytes;
@@ -161,7 +165,6 @@ impl Proxy {
         let Some(len) = self.edits.apply(bytes, 0..request.end, &mut out[..room]) else {
             return self.answer(ingress, request, Answer::TooLarge, out);
         };
-        self.tally.routed(by);
         Verdict::Forward { egress: hop.egress, len, kind: hop.kind }
     }
 

@@ -73,7 +73,9 @@ impl Proxy {
         (target, by): (Target, Routed),
     ) -> (Target, Routed) {
         let Target::Backend(slot) = target else { return (target, by) };
-        if !self.failover.is_on() || request.to_tag.is_some() || by == Routed::Spiral {
+        // A backend that was named, by whomever, is not to be exchanged for another.
+        let free = matches!(by, Routed::Policy | Routed::Pin | Routed::Hash | Routed::Unpinned);
+        if !self.failover.is_on() || request.to_tag.is_some() || !free {
             return (target, by);
         }
         let bytes = request.message.bytes;
@@ -183,8 +185,8 @@ impl Proxy {
             proxy.pins.insert_or_refresh(key, backend, class, now.seconds());
             proxy.failover.next_attempt(slot, backend, now.ms);
             proxy.tally.failover(cause);
-            let way = (Target::Backend(next), Routed::Failover);
-            Some(proxy.forward(pool, ingress, request, way, out))
+            proxy.tally.routed(Routed::Failover);
+            Some(proxy.forward(pool, ingress, request, Target::Backend(next), out))
         })
     }
 
@@ -198,8 +200,7 @@ impl Proxy {
     ) -> Option<Verdict> {
         let backend = pool.by_id(backend)?;
         self.with_copy(slot, |proxy, ingress, request| {
-            let way = (Target::Backend(backend), Routed::Failover);
-            Some(proxy.forward(pool, ingress, request, way, out))
+            Some(proxy.forward(pool, ingress, request, Target::Backend(backend), out))
         })
     }
 

@@ -295,3 +295,24 @@ fn a_lone_backend_is_left_to_the_callers_timers() {
         "slow is not dead"
     );
 }
+
+#[test]
+fn an_answer_that_comes_before_the_retry_ends_it() {
+    let mut world = World::new();
+    let first = invite(&mut world);
+    answer(&mut world, &first, "503 Service Unavailable");
+    let second = only(world.poll());
+    world.proxy.unreachable(&world.pool, second.forwarded_to());
+    assert_eq!(answer(&mut world, &second, "180 Ringing").forwarded_to(), address(CLIENT));
+    assert!(world.wait(10_000).is_empty());
+}
+
+#[test]
+fn a_named_backend_is_not_exchanged_for_another() {
+    let mut world = World::new();
+    let via = "SIP/2.0/UDP 10.1.0.2;branch=z9hG4bKb2";
+    let request = Request { uri: "sip:x@10.1.0.3", via, ..Default::default() };
+    let sent = world.push("10.1.0.2:5060", LISTENER, request.to_string());
+    assert_eq!(sent.forwarded_to(), address("10.1.0.3:5060"));
+    assert!(world.wait(10_000).is_empty(), "another backend addressed it");
+}
