@@ -2,7 +2,7 @@
 
 use super::address::Addresses;
 use super::rewrite::Edits;
-use super::validate::Request;
+use super::validate::{Request, sip_uri};
 use crate::sip::{Fault, Header, Message, NameAddr, Row, Span, Uri};
 
 /// Route values of one request at most; more are refused.
@@ -125,6 +125,10 @@ impl Routes {
         }
         let stays = uri == request.uri;
         if !stays {
+            // It was a Route, where folds and blanks may stand.
+            if !Uri::fits_request_line(uri.of(bytes)) || sip_uri(bytes, uri).is_err() {
+                return Err(Fault::Route);
+            }
             edits.replace_by_copy(request.uri, uri);
         }
         self.record_rows(edits);

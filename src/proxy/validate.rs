@@ -131,7 +131,7 @@ impl<'a> Request<'a> {
 
 /// RFC 3261 19.1.1: a SIP URI must be one, and a Request-URI has no headers: passed on, they could
 /// pass for ours (RFC 4475 3.1.2.11, RFC 5118 4.2). Other schemes are the backends' to judge.
-fn sip_uri(bytes: &[u8], span: Span) -> Result<Option<Uri>, Fault> {
+pub(super) fn sip_uri(bytes: &[u8], span: Span) -> Result<Option<Uri>, Fault> {
     match Uri::parse(bytes, span) {
         Some(uri) if uri.params.end == span.end => Ok(Some(uri)),
         None if !Uri::claims_sip(span.of(bytes)) => Ok(None),

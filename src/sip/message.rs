@@ -1,7 +1,7 @@
 //! A message as an index of spans: the start line and the rows that forwarding reads.
 
 use super::field::Values;
-use super::{Header, NameAddr, Row, Rows, Span, Via, number, trim};
+use super::{Header, NameAddr, Row, Rows, Span, Uri, Via, number, trim};
 
 /// What makes a message unfit to forward, one variant per broken rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -253,10 +253,7 @@ fn request_line(line: &[u8]) -> Option<Start> {
     }
     let uri_end = version_start.saturating_sub(1).max(method_end + 1);
     let uri = &tidy[method_end + 1..uri_end];
-    let clean = tidy.len() == line.len()
-        && !uri.is_empty()
-        && !uri.iter().any(|byte| matches!(byte, b' ' | b'\t' | b'<' | b'>'))
-        && memchr::memchr(b':', uri).is_some_and(|colon| colon > 0);
+    let clean = tidy.len() == line.len() && Uri::fits_request_line(uri);
     let fault = if !version.eq_ignore_ascii_case(b"SIP/2.0") {
         Some(Fault::Version)
     } else if !clean {

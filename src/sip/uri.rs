@@ -63,6 +63,13 @@ impl Uri {
         begins(b"sip:") || begins(b"sips:")
     }
 
+    /// Whether a URI can stand in a request line at all, whatever its scheme: the line is cut at
+    /// blanks, and a line end in it would begin a row (RFC 3261 7.1).
+    pub fn fits_request_line(text: &[u8]) -> bool {
+        !text.iter().any(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b'<' | b'>'))
+            && text.iter().position(|&byte| byte == b':').is_some_and(|colon| colon > 0)
+    }
+
     /// The parameter of this name.
     pub fn param(&self, bytes: &[u8], name: &[u8]) -> Option<super::Param> {
         Params::new(bytes, self.params).named(name)
@@ -217,6 +224,18 @@ mod tests {
         }
         for text in ["tel:+1", "sipx:a", "sip", "s", ""] {
             assert!(!Uri::claims_sip(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_would_cut_the_request_line_does_not_fit_it() {
+        for text in ["sip:a", "tel:+1", "x:?;@"] {
+            assert!(Uri::fits_request_line(text.as_bytes()), "{text}");
+        }
+        for text in
+            ["", "sip", ":a", "sip:a b", "sip:a\tb", "sip:a\r\n b", "sip:a\nb", "<sip:a", "sip:a>"]
+        {
+            assert!(!Uri::fits_request_line(text.as_bytes()), "{text}");
         }
     }
 

@@ -195,6 +195,26 @@ fn a_request_uri_that_goes_loses_no_maddr_first() {
 }
 
 #[test]
+fn a_route_that_does_not_fit_a_request_line_never_gets_there() {
+    // RFC 3261 7.1, 16.4, 16.6 item 6: a fold in it would begin a row of the sender's choice
+    for route in
+        ["<sip:10.9.9.9\r\n Evil: x>", "<sip:10.9.9.9\t:5060>", "<sip:a?Route=b>", "<sip:[::1>"]
+    {
+        for uri in ["sip:bob@a.example", "sip:10.0.0.1;lb=x"] {
+            let extra = format!("Route: {route}\r\n");
+            let request = Request { method: "BYE", uri, extra: &extra, ..Default::default() };
+            let outcome = World::new().push(CLIENT, LISTENER, request.to_string());
+            match outcome.verdict {
+                Verdict::Reply { answer, .. } => assert_eq!(answer.status(), 400, "{route}"),
+                // What is no SIP URI is nothing that we could strip or follow: it stays a Route.
+                Verdict::Forward { .. } => assert!(outcome.text().starts_with("BYE sip:bob@a.")),
+                other => panic!("{other:?} for {route} and {uri}"),
+            }
+        }
+    }
+}
+
+#[test]
 fn no_prefix_of_a_good_message_does_harm() {
     let mut prober = Prober::new();
     for good in good_messages() {
