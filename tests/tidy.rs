@@ -76,8 +76,19 @@ enum Target {
 use Target::{All, Only};
 
 /// The reasons that are counted.
-const REASONS: &[&str] =
-    &["reason", "Absorb", "Answer", "Drop", "Forwarded", "Routed", "TokenResult"];
+const REASONS: &[&str] = &[
+    "reason",
+    "Absorb",
+    "Answer",
+    "CallResult",
+    "Drop",
+    "Forwarded",
+    "Method",
+    "RegistrationResult",
+    "Routed",
+    "Settled",
+    "TokenResult",
+];
 /// The types that a config is made of and a shard is started with.
 const SETTINGS: &[&str] = &[
     "settings",

@@ -2,11 +2,11 @@
 
 use super::branch::{Branch, Transaction};
 use super::pin::Class;
-use super::reason::Drop;
-use super::validate::Method;
-use super::{Egress, Forwarded, Now, Proxy, Verdict};
+use super::reason::{CallResult, Drop, Method, RegistrationResult};
+use super::settings::Role;
+use super::{Egress, Forwarded, Ingress, Now, Proxy, Settled, Verdict};
 use crate::limits::DATAGRAM_SIZE_MAX;
-use crate::pool::BackendId;
+use crate::pool::{BackendId, Pool};
 use crate::sip::{Header, Message, Row, Span, Start, Via};
 
 /// The two Vias that a response is forwarded by.
@@ -21,8 +21,15 @@ struct Vias {
 
 impl Proxy {
     /// Handles the response in `message`.
-    pub(super) fn response(&mut self, now: Now, message: Message<'_>, out: &mut [u8]) -> Verdict {
-        match self.forward_response(now, message, out) {
+    pub(super) fn response(
+        &mut self,
+        now: Now,
+        pool: &Pool,
+        ingress: &Ingress,
+        message: Message<'_>,
+        out: &mut [u8],
+    ) -> Verdict {
+        match self.forward_response(now, pool, ingress, message, out) {
             Ok(verdict) => verdict,
             Err(reason) => Verdict::Drop(reason),
         }
@@ -31,6 +38,8 @@ impl Proxy {
     fn forward_response(
         &mut self,
         now: Now,
+        pool: &Pool,
+        ingress: &Ingress,
         message: Message<'_>,
         out: &mut [u8],
     ) -> Result<Verdict, Drop> {
@@ -56,9 +65,50 @@ impl Proxy {
         self.strip_keep(&message);
         let room = out.len().min(DATAGRAM_SIZE_MAX);
         let len = self.edits.apply(bytes, 0..end, &mut out[..room]).ok_or(Drop::TooLarge)?;
-        self.pin_by_response(now, call_id, Method::of(method.of(bytes)), status, branch.backend);
+        let method = Method::of(method.of(bytes));
+        let from = self.comes_from_backend(pool, ingress).then_some(branch.backend);
+        let settles = match from {
+            Some(_) if status >= 200 => self.settles(now, call_id, method, status),
+            _ => None,
+        };
+        self.pin_by_response(now, call_id, method, status, branch.backend);
         let egress = Egress { socket, to, backend: None };
-        Ok(Verdict::Forward { egress, len, kind: Forwarded::Response(status) })
+        let kind = Forwarded::Response { status, from, settles };
+        Ok(Verdict::Forward { egress, len, kind })
+    }
+
+    /// A response comes to where its request left from: a port towards the backends says it all. A
+    /// listener that requests leave from in both directions says nothing; the source does.
+    fn comes_from_backend(&self, pool: &Pool, ingress: &Ingress) -> bool {
+        let socket = self.settings.sockets.get(usize::from(ingress.socket.0));
+        match socket.map(|socket| socket.role) {
+            Some(Role::BackendPort) => true,
+            Some(Role::Listener) => {
+                self.settings.sides.iter().any(|side| side.egress == ingress.socket)
+                    && pool.by_source(ingress.source).is_some()
+            }
+            None => false,
+        }
+    }
+
+    /// What a final response from a backend is the end of.
+    fn settles(
+        &mut self,
+        now: Now,
+        call_id: &[u8],
+        method: Method,
+        status: u16,
+    ) -> Option<Settled> {
+        match method {
+            Method::Invite => {
+                let (key, result) = (self.pins.key(call_id), CallResult::of(status));
+                let challenge = result == CallResult::Challenged;
+                let ended = self.pins.settle_attempt(key, challenge, now.seconds());
+                ended.then_some(Settled::Call(result))
+            }
+            Method::Register => Some(Settled::Registration(RegistrationResult::of(status))),
+            _ => None,
+        }
     }
 
     /// RFC 3261 18.1.2: a response whose topmost Via is not ours is discarded.
@@ -112,7 +162,7 @@ impl Proxy {
             }
             (Method::Invite, 481) => drop(self.pins.end(key, now_s)),
             (Method::Invite, 300..) => drop(self.pins.fail(key, now_s)),
-            (Method::Other, 200..=299) => drop(self.pins.revive(key, now_s)),
+            (Method::Notify | Method::Other, 200..=299) => drop(self.pins.revive(key, now_s)),
             _ => drop(self.pins.touch(key, now_s)),
         }
     }
