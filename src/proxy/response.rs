@@ -1,7 +1,7 @@
 //! A response from end to end: RFC 3261 16.7 and 16.11 for a stateless proxy, 18.1.2, 18.2.2.
 
 use super::branch::{Branch, Transaction};
-use super::pin::Class;
+use super::pin::{Class, PinKey};
 use super::reason::{CallResult, Drop, Method, RegistrationResult};
 use super::settings::Role;
 use super::{Egress, Forwarded, Ingress, Now, Proxy, Settled, Verdict};
@@ -66,12 +66,13 @@ impl Proxy {
         let room = out.len().min(DATAGRAM_SIZE_MAX);
         let len = self.edits.apply(bytes, 0..end, &mut out[..room]).ok_or(Drop::TooLarge)?;
         let method = Method::of(method.of(bytes));
+        let key = self.pins.key(call_id);
         let from = self.comes_from_backend(pool, ingress).then_some(branch.backend);
         let settles = match from {
-            Some(_) if status >= 200 => self.settles(now, call_id, method, status),
+            Some(_) if status >= 200 => self.settles(now, key, method, status),
             _ => None,
         };
-        self.pin_by_response(now, call_id, method, status, branch.backend);
+        self.pin_by_response(now, key, method, status, branch.backend);
         let egress = Egress { socket, to, backend: None };
         let kind = Forwarded::Response { status, from, settles };
         Ok(Verdict::Forward { egress, len, kind })
@@ -92,16 +93,10 @@ impl Proxy {
     }
 
     /// What a final response from a backend is the end of.
-    fn settles(
-        &mut self,
-        now: Now,
-        call_id: &[u8],
-        method: Method,
-        status: u16,
-    ) -> Option<Settled> {
+    fn settles(&mut self, now: Now, key: PinKey, method: Method, status: u16) -> Option<Settled> {
         match method {
             Method::Invite => {
-                let (key, result) = (self.pins.key(call_id), CallResult::of(status));
+                let result = CallResult::of(status);
                 let challenge = result == CallResult::Challenged;
                 let ended = self.pins.settle_attempt(key, challenge, now.seconds());
                 ended.then_some(Settled::Call(result))
@@ -143,12 +138,11 @@ impl Proxy {
     fn pin_by_response(
         &mut self,
         now: Now,
-        call_id: &[u8],
+        key: PinKey,
         method: Method,
         status: u16,
         backend: BackendId,
     ) {
-        let key = self.pins.key(call_id);
         let now_s = now.seconds();
         match (method, status) {
             (Method::Invite, 200..=299) => {
