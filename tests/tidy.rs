@@ -76,8 +76,20 @@ enum Target {
 use Target::{All, Only};
 
 /// The reasons that are counted.
-const REASONS: &[&str] =
-    &["reason", "Absorb", "Answer", "Drop", "Forwarded", "Routed", "TokenResult", "FailoverCause"];
+const REASONS: &[&str] = &[
+    "reason",
+    "Absorb",
+    "Answer",
+    "CallResult",
+    "Drop",
+    "FailoverCause",
+    "Forwarded",
+    "Method",
+    "RegistrationResult",
+    "Routed",
+    "Settled",
+    "TokenResult",
+];
 /// The types that a config is made of and a shard is started with.
 const SETTINGS: &[&str] = &[
     "settings",

@@ -127,11 +127,17 @@ pub fn random_words<const N: usize>() -> io::Result<[u64; N]> {
     Ok(words)
 }
 
-/// Milliseconds since this was first called in the process; never goes back.
+/// Nanoseconds since this was first called in the process; never goes back.
+#[inline]
+pub fn now_ns() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_nanos() as u64
+}
+
+/// Milliseconds on the clock of [`now_ns`].
 #[inline]
 pub fn now_ms() -> u64 {
-    static START: OnceLock<Instant> = OnceLock::new();
-    START.get_or_init(Instant::now).elapsed().as_millis() as u64
+    now_ns() / 1_000_000
 }
 
 /// CPU time that the calling thread has used, nanoseconds.

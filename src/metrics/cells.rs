@@ -1,7 +1,10 @@
 //! One worker's counters: plain stores by one writer, no atomic read-modify-write, no shared line.
 
 use crate::pool::BackendId;
-use crate::proxy::{Absorb, Answer, Drop, FailoverCause, Routed, TokenResult};
+use crate::proxy::{
+    Absorb, Answer, CallResult, Drop, FailoverCause, Method, RegistrationResult, Routed,
+    TokenResult,
+};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A counter or gauge with one writer. Readers may see it a moment late, never torn.
@@ -34,6 +37,41 @@ impl Cell {
     }
 }
 
+/// Upper bounds of the buckets of a [`Histogram`], nanoseconds; a last bucket has no bound. From a
+/// lone small message to a turn that callers feel.
+pub const BUCKETS_NS: [u64; 12] = [
+    5_000,
+    10_000,
+    20_000,
+    50_000,
+    100_000,
+    200_000,
+    500_000,
+    1_000_000,
+    2_000_000,
+    5_000_000,
+    20_000_000,
+    100_000_000,
+];
+
+/// Durations in fixed buckets, with one writer.
+#[derive(Debug, Default)]
+pub struct Histogram {
+    /// Observations in each bucket, not cumulative; the last one is without a bound.
+    pub buckets: [Cell; BUCKETS_NS.len() + 1],
+    /// The sum of all, nanoseconds.
+    pub sum_ns: Cell,
+}
+
+impl Histogram {
+    /// Adds `n` observations of the same duration. Only the owning worker may call it.
+    #[inline]
+    pub fn observe(&self, ns: u64, n: u64) {
+        self.buckets[BUCKETS_NS.partition_point(|&bound| bound < ns)].add(n);
+        self.sum_ns.add(ns.saturating_mul(n));
+    }
+}
+
 /// The counters of one worker. Written by that worker alone, read by the scrape.
 #[derive(Debug)]
 #[repr(align(128))]
@@ -46,15 +84,23 @@ pub struct Cells {
     pub datagrams_sent: Cell,
     /// Bytes sent.
     pub bytes_sent: Cell,
-    /// Requests forwarded to the pool.
-    pub requests_to_backends: Cell,
-    /// Requests forwarded from the backends' side.
-    pub requests_to_clients: Cell,
+    /// Requests forwarded to the pool, by method.
+    pub requests_to_backends: [Cell; Method::ALL.len()],
+    /// Requests forwarded from the backends' side, by method.
+    pub requests_to_clients: [Cell; Method::ALL.len()],
+    /// Attempts to call: first INVITEs.
+    pub call_attempts: Cell,
+    /// Attempts that were answered, by result.
+    pub call_results: [Cell; CallResult::ALL.len()],
+    /// REGISTERs that backends answered, by result.
+    pub registrations: [Cell; RegistrationResult::ALL.len()],
     /// Responses forwarded, by class: 1xx at 0 to 6xx at 5.
     pub responses: [Cell; 6],
     /// Requests that each backend got; the backend at a place is that of `backend_ids`.
     pub backend_requests: Vec<Cell>,
-    /// The identity behind each place of `backend_requests`.
+    /// Responses of each backend, by class: 1xx at 0 to 6xx at 5.
+    pub backend_responses: Vec<[Cell; 6]>,
+    /// The identity behind each place of `backend_requests` and `backend_responses`.
     pub backend_ids: Vec<BackendId>,
     /// Our own answers, by reason.
     pub answers: [Cell; Answer::ALL.len()],
@@ -92,6 +138,8 @@ pub struct Cells {
     pub buffers_exhausted: Cell,
     /// CQ overflows seen.
     pub cq_overflows: Cell,
+    /// How long the turns lasted in which messages were forwarded, counted once a message.
+    pub forward_seconds: Histogram,
     /// Calls of io_uring_enter.
     pub enters: Cell,
     /// Nanoseconds of this thread's CPU time, refreshed about once a second.
@@ -111,10 +159,14 @@ impl Cells {
             bytes_received: zero(),
             datagrams_sent: zero(),
             bytes_sent: zero(),
-            requests_to_backends: zero(),
-            requests_to_clients: zero(),
+            requests_to_backends: Default::default(),
+            requests_to_clients: Default::default(),
+            call_attempts: zero(),
+            call_results: std::array::from_fn(|_| zero()),
+            registrations: Default::default(),
             responses: Default::default(),
             backend_requests: backend_ids.iter().map(|_| zero()).collect(),
+            backend_responses: backend_ids.iter().map(|_| Default::default()).collect(),
             backend_ids,
             answers: std::array::from_fn(|_| zero()),
             absorbed: std::array::from_fn(|_| zero()),
@@ -134,10 +186,37 @@ impl Cells {
             receive_errors: zero(),
             buffers_exhausted: zero(),
             cq_overflows: zero(),
+            forward_seconds: Histogram::default(),
             enters: zero(),
             cpu_ns: zero(),
             pins: zero(),
             dialogs: zero(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_on_a_bound_is_in_the_bucket_below_it() {
+        let histogram = Histogram::default();
+        for (place, bound) in BUCKETS_NS.into_iter().enumerate() {
+            histogram.observe(bound, 2);
+            assert_eq!(histogram.buckets[place].value(), 2 + u64::from(place > 0), "{bound}");
+            histogram.observe(bound + 1, 1);
+            assert_eq!(histogram.buckets[place + 1].value(), 1, "{bound}");
+        }
+        histogram.observe(0, 1);
+        assert_eq!(histogram.buckets[0].value(), 3);
+    }
+
+    #[test]
+    fn the_sum_counts_every_observation() {
+        let histogram = Histogram::default();
+        histogram.observe(700, 3);
+        histogram.observe(u64::MAX, 0);
+        assert_eq!(histogram.sum_ns.value(), 2100);
     }
 }

@@ -3,13 +3,17 @@
 //! Workers only ever store into their own [`Cells`]; all adding up happens here, on the control
 //! thread, once a scrape. Every series exists from the start, at 0, so that `rate()` sees its first step.
 
+use super::cells::BUCKETS_NS;
 use super::declared::{self, Kind, Metric, dropped};
 use super::{Cell, Cells};
 use crate::pool::{Backend, Pool, State};
-use crate::proxy::{Absorb, Answer, Drop, FailoverCause, Routed, TokenResult};
+use crate::proxy::{
+    Absorb, Answer, CallResult, Drop, FailoverCause, Method, RegistrationResult, Routed,
+    TokenResult,
+};
 use arc_swap::ArcSwap;
 use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Counter, Gauge, LabelPair, MetricFamily, MetricType};
+use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, MetricFamily, MetricType};
 use prometheus::{Registry, TextEncoder};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -107,6 +111,18 @@ impl Scrape {
             total(declared::PINS, |c| &c.pins),
             total(declared::DIALOGS, |c| &c.dialogs),
             self.requests(),
+            total(declared::CALL_ATTEMPTS, |c| &c.call_attempts),
+            self.by_place(
+                declared::CALL_RESULTS,
+                CallResult::ALL.iter().map(|result| result.label()),
+                |c| &c.call_results,
+            ),
+            self.by_place(
+                declared::REGISTRATIONS,
+                RegistrationResult::ALL.iter().map(|result| result.label()),
+                |c| &c.registrations,
+            ),
+            self.forward_seconds(),
             self.by_place(declared::RESPONSES, CLASSES, |c| &c.responses),
             self.by_place(
                 declared::ANSWERS,
@@ -136,13 +152,35 @@ impl Scrape {
     }
 
     fn requests(&self) -> MetricFamily {
-        family(
-            declared::REQUESTS,
+        let samples = Method::ALL.iter().enumerate().flat_map(|(place, method)| {
             [
-                (vec!["to_backend"], self.sum(|c| &c.requests_to_backends)),
-                (vec!["to_client"], self.sum(|c| &c.requests_to_clients)),
-            ],
-        )
+                (vec![method.label(), "to_backend"], self.sum(|c| &c.requests_to_backends[place])),
+                (vec![method.label(), "to_client"], self.sum(|c| &c.requests_to_clients[place])),
+            ]
+        });
+        family(declared::REQUESTS, samples)
+    }
+
+    fn forward_seconds(&self) -> MetricFamily {
+        let mut histogram = Histogram::default();
+        let mut count = 0;
+        let mut buckets = Vec::new();
+        for (place, bound_ns) in BUCKETS_NS.into_iter().enumerate() {
+            count += self.sum_u64(|c| &c.forward_seconds.buckets[place]);
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(bound_ns as f64 / 1e9);
+            bucket.set_cumulative_count(count);
+            buckets.push(bucket);
+        }
+        count += self.sum_u64(|c| &c.forward_seconds.buckets[BUCKETS_NS.len()]);
+        histogram.set_bucket(buckets);
+        histogram.set_sample_count(count);
+        histogram.set_sample_sum(self.sum(|c| &c.forward_seconds.sum_ns) / 1e9);
+        let mut sample = prometheus::proto::Metric::default();
+        sample.set_histogram(histogram);
+        let mut family = family::<String>(declared::FORWARD_SECONDS, []);
+        family.set_metric(vec![sample]);
+        family
     }
 
     fn dropped(&self) -> MetricFamily {
@@ -167,9 +205,20 @@ impl Scrape {
         let pool = self.source.pool.load();
         let backends = || pool.backends().iter();
         let name = |backend: &Backend| backend.spec.name.clone();
-        let requests = backends()
-            .enumerate()
-            .map(|(slot, backend)| (vec![name(backend)], self.backend_requests(slot, backend)));
+        let requests = backends().enumerate().map(|(slot, backend)| {
+            let of_place =
+                |cells: &Cells, place| cells.backend_requests.get(place).map(Cell::value);
+            (vec![name(backend)], self.of_backend(slot, backend, of_place))
+        });
+        let responses = backends().enumerate().flat_map(|(slot, backend)| {
+            CLASSES.iter().enumerate().map(move |(class, label)| {
+                let of_place = |cells: &Cells, place: usize| {
+                    cells.backend_responses.get(place).map(|classes| classes[class].value())
+                };
+                let value = self.of_backend(slot, backend, of_place);
+                (vec![backend.spec.name.clone(), (*label).to_owned()], value)
+            })
+        });
         let weights =
             backends().map(|backend| (vec![name(backend)], f64::from(backend.spec.weight)));
         let states = backends().flat_map(|backend| {
@@ -180,19 +229,25 @@ impl Scrape {
         });
         vec![
             family(declared::BACKEND_REQUESTS, requests),
+            family(declared::BACKEND_RESPONSES, responses),
             family(declared::BACKEND_WEIGHT, weights),
             family(declared::BACKEND_STATE, states),
         ]
     }
 
     /// Cells outlive pools, so the identity is what counts; the slot is only where to look first.
-    fn backend_requests(&self, slot: usize, backend: &Backend) -> f64 {
+    fn of_backend(
+        &self,
+        slot: usize,
+        backend: &Backend,
+        value: impl Fn(&Cells, usize) -> Option<u64>,
+    ) -> f64 {
         let of_worker = |cells: &Cells| {
             let place = match cells.backend_ids.get(slot) {
                 Some(&id) if id == backend.id => Some(slot),
                 _ => cells.backend_ids.iter().position(|&id| id == backend.id),
             };
-            place.and_then(|place| cells.backend_requests.get(place)).map_or(0, Cell::value)
+            place.and_then(|place| value(cells, place)).unwrap_or(0)
         };
         self.source.cells.iter().map(|cells| of_worker(cells)).sum::<u64>() as f64
     }
@@ -213,7 +268,11 @@ impl Scrape {
     }
 
     fn sum(&self, cell: impl Fn(&Cells) -> &Cell) -> f64 {
-        self.source.cells.iter().map(|cells| cell(cells).value()).sum::<u64>() as f64
+        self.sum_u64(cell) as f64
+    }
+
+    fn sum_u64(&self, cell: impl Fn(&Cells) -> &Cell) -> u64 {
+        self.source.cells.iter().map(|cells| cell(cells).value()).sum()
     }
 
     /// One series per label; its value is the sum of the cells at the label's place.
@@ -243,6 +302,7 @@ fn family<L: Into<String>>(
     family.set_field_type(match metric.kind {
         Kind::Counter => MetricType::COUNTER,
         Kind::Gauge => MetricType::GAUGE,
+        Kind::Histogram => MetricType::HISTOGRAM,
     });
     let samples = samples.into_iter().map(|(values, value)| sample(metric, values, value));
     family.set_metric(samples.collect());
@@ -273,6 +333,7 @@ fn sample<L: Into<String>>(
             gauge.set_value(value);
             sample.set_gauge(gauge);
         }
+        Kind::Histogram => debug_assert!(false, "{} is not a single number", metric.name),
     }
     sample
 }

@@ -12,6 +12,8 @@ pub enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// Counts in buckets of [`super::cells::BUCKETS_NS`], with sum and count.
+    Histogram,
 }
 
 /// One metric family.
@@ -19,7 +21,7 @@ pub enum Kind {
 pub struct Metric {
     /// The name as it is scraped.
     pub name: &'static str,
-    /// Counter or gauge.
+    /// Counter, gauge or histogram.
     pub kind: Kind,
     /// Label names, in the order of the values.
     pub labels: &'static [&'static str],
@@ -55,8 +57,8 @@ metrics! {
     BYTES_SENT = Counter "sipring_sent_bytes_total" []
         "Bytes of the datagrams sent.";
 
-    REQUESTS = Counter "sipring_requests_total" ["dir"]
-        "Requests forwarded: to_backend into the pool, to_client from the backends' side.";
+    REQUESTS = Counter "sipring_requests_total" ["method", "dir"]
+        "Requests forwarded, by method: to_backend into the pool, to_client from the backends' side.";
     RESPONSES = Counter "sipring_responses_total" ["class"]
         "Responses forwarded, by class of the status code.";
     ANSWERS = Counter "sipring_answers_total" ["reason"]
@@ -77,9 +79,20 @@ metrics! {
         "Requests that went without failover: longer than 4 KiB, or too many at once.";
     OWN_REQUESTS = Counter "sipring_own_requests_total" []
         "ACKs and CANCELs made for attempts that were given up for another backend.";
+    CALL_ATTEMPTS = Counter "sipring_call_attempts_total" []
+        "Calls begun: first INVITEs of a Call-ID, without retransmissions and repeats after 401 or 407.";
+    CALL_RESULTS = Counter "sipring_call_results_total" ["result"]
+        "Begun calls that a backend answered finally, by result; repeated responses do not count.";
+    REGISTRATIONS = Counter "sipring_registrations_total" ["result"]
+        "Final responses of backends to REGISTER, by result; 401_407 asks for credentials and fails nothing.";
+
+    FORWARD_SECONDS = Histogram "sipring_forward_seconds" []
+        "How long a worker had forwarded messages in hand: the turn from their receipt to their submit.";
 
     BACKEND_REQUESTS = Counter "sipring_backend_requests_total" ["backend"]
         "Requests forwarded to each backend.";
+    BACKEND_RESPONSES = Counter "sipring_backend_responses_total" ["backend", "class"]
+        "Responses of each backend, by class of the status code.";
     BACKEND_STATE = Gauge "sipring_backend_state" ["backend", "state"]
         "1 for the state that the backend is in, 0 for the others.";
     BACKEND_WEIGHT = Gauge "sipring_backend_weight" ["backend"]

@@ -4,7 +4,7 @@ pub mod cells;
 mod collector;
 pub mod declared;
 
-pub use cells::{Cell, Cells};
+pub use cells::{Cell, Cells, Histogram};
 pub use collector::{Metrics, Source};
 pub use declared::{Kind, Metric};
 

@@ -5,20 +5,20 @@
 
 use super::address::Addresses;
 use super::branch::{Branch, Transaction};
+use super::reason::Method;
 use super::reply::Stamps;
 use super::settings::{PathMode, Settings};
 use super::sign::Signer;
 use super::target::Target;
 use super::token::{Flow, Kind, Pair, Party, Token, from_tag_hash};
-use super::validate::{Method, Request};
-use super::{Egress, Forwarded, Ingress, SocketIndex};
+use super::validate::Request;
+use super::{Egress, Ingress, SocketIndex};
 use crate::pool::{BackendId, Pool};
 
 /// The next hop and the two sides of this request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hop {
     pub(super) egress: Egress,
-    pub(super) kind: Forwarded,
     backend: BackendId,
     /// The side that the From party is on.
     from: Party,
@@ -37,7 +37,6 @@ impl Hop {
                 let to = backend.spec.address;
                 Self {
                     egress: Egress { socket: side.egress, to, backend: Some(slot) },
-                    kind: Forwarded::RequestToBackend,
                     backend: backend.id,
                     from: Party::Client,
                     client_facing: ingress.socket,
@@ -46,7 +45,6 @@ impl Hop {
             }
             Target::Peer { socket, to, backend } => Self {
                 egress: Egress { socket, to, backend: None },
-                kind: Forwarded::RequestToClient,
                 backend,
                 from: Party::Backend,
                 client_facing: socket,
@@ -55,7 +53,7 @@ impl Hop {
         }
     }
 
-    fn is_to_backend(self) -> bool {
+    pub(super) fn is_to_backend(self) -> bool {
         self.from == Party::Client
     }
 }

@@ -33,7 +33,10 @@ mod token;
 mod validate;
 
 pub use failover::{FailoverSettings, TRIES_MAX};
-pub use reason::{Absorb, Answer, Drop, FailoverCause, Routed, TokenResult};
+pub use reason::{
+    Absorb, Answer, CallResult, Drop, FailoverCause, Method, RegistrationResult, Routed,
+    TokenResult,
+};
 pub use settings::{Key, Keys, LocalSocket, PathMode, Role, Settings, Side};
 pub use tally::Tally;
 
@@ -136,13 +139,38 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forwarded {
     /// A request towards the pool.
-    RequestToBackend,
+    RequestToBackend {
+        /// Its method.
+        method: Method,
+        /// It begins an attempt to call: the first INVITE of its Call-ID, no retransmission and no
+        /// repeat after a challenge. Only calls that the pins have room for are told so.
+        attempt: bool,
+    },
     /// A request from the backends' side.
-    RequestToClient,
-    /// A response, with its status code (100 to 699).
-    Response(u16),
+    RequestToClient {
+        /// Its method.
+        method: Method,
+    },
+    /// A response.
+    Response {
+        /// Its status code, 100 to 699.
+        status: u16,
+        /// The backend that it comes from; `None` if it comes from a client.
+        from: Option<BackendId>,
+        /// What it is the end of, if it comes from a backend.
+        settles: Option<Settled>,
+    },
     /// An ACK or CANCEL of our own, for an attempt that was given up.
     Own,
+}
+
+/// What a final response is the end of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// An attempt to call; a repeated response ends nothing.
+    Call(CallResult),
+    /// A REGISTER; repeated responses are not told apart.
+    Registration(RegistrationResult),
 }
 
 /// One shard of the balancer: the pins of the Call-IDs that one worker owns.
@@ -213,7 +241,7 @@ impl Proxy {
                 }
                 verdict => verdict,
             },
-            Start::Response { .. } => self.response(now, pool, &message, out),
+            Start::Response { .. } => self.response(now, pool, ingress, &message, out),
         }
     }
 

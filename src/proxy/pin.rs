@@ -35,7 +35,7 @@ use crate::pool::BackendId;
 use ahash::RandomState;
 use dialogs::DialogCounts;
 use siphasher::sip::SipHasher24;
-use slots::{Probe, Slot, Slots, Stage};
+use slots::{Attempt, Probe, Slot, Slots, Stage};
 
 /// A transaction's pin, seconds: 64*T1 (RFC 3261 17.1.1.1), after which nobody retransmits.
 pub const TRANSACTION_S: u32 = 32;
@@ -217,6 +217,36 @@ impl PinTable {
             self.lower(at, Stage::Transaction, now_s);
         }
         true
+    }
+
+    /// The pin was inserted for an INVITE that begins a call: its result is awaited.
+    pub fn begin_attempt(&mut self, key: PinKey) {
+        if let Some(at) = self.slots.find(key) {
+            self.slots.at_mut(at).attempt = Attempt::Open;
+        }
+    }
+
+    /// The INVITE of the call again. Only after a challenge a result is awaited once more: a
+    /// retransmission makes its final response come again too, and that is none.
+    pub fn repeat_attempt(&mut self, key: PinKey) {
+        if let Some(at) = self.slots.find(key) {
+            let attempt = &mut self.slots.at_mut(at).attempt;
+            if *attempt == Attempt::Challenged {
+                *attempt = Attempt::Open;
+            }
+        }
+    }
+
+    /// A final response to the INVITE. True if it is the result that was awaited. Call it before
+    /// [`PinTable::confirm`] and [`PinTable::fail`], in any case before the pin runs out.
+    pub fn settle_attempt(&mut self, key: PinKey, challenge: bool, now_s: u32) -> bool {
+        let Some(at) = self.live(key, now_s) else { return false };
+        let attempt = &mut self.slots.at_mut(at).attempt;
+        let awaited = *attempt == Attempt::Open;
+        if awaited {
+            *attempt = if challenge { Attempt::Challenged } else { Attempt::Settled };
+        }
+        awaited
     }
 
     /// Takes `slots` looks at the slots (a whole round at most) and frees those that ran out;

@@ -152,3 +152,150 @@ reasons! {
         Unreachable => "unreachable",
     }
 }
+
+reasons! {
+    /// The methods that are told apart; all others are alike (RFC 3261 16.3 item 1: an unknown
+    /// method is no error).
+    Method {
+        /// RFC 3261 17.1.1.3.
+        Ack => "ACK",
+        /// RFC 3261 15.
+        Bye => "BYE",
+        /// RFC 3261 9.
+        Cancel => "CANCEL",
+        /// RFC 3261 13.
+        Invite => "INVITE",
+        /// RFC 3428.
+        Message => "MESSAGE",
+        /// RFC 6665.
+        Notify => "NOTIFY",
+        /// RFC 3261 11.
+        Options => "OPTIONS",
+        /// RFC 3903.
+        Publish => "PUBLISH",
+        /// RFC 3515.
+        Refer => "REFER",
+        /// RFC 3261 10.
+        Register => "REGISTER",
+        /// RFC 6665.
+        Subscribe => "SUBSCRIBE",
+        /// Any other.
+        Other => "other",
+    }
+}
+
+reasons! {
+    /// How an attempted call was answered: the classes that the ratios of RFC 6076 4 are made of.
+    CallResult {
+        /// 2xx: the session is there.
+        Ok => "2xx",
+        /// 3xx: SER and SEER leave the attempt out (RFC 6076 4.6, 4.7).
+        Redirected => "3xx",
+        /// 401, 407: the caller is to repeat the INVITE with credentials, which is the same attempt.
+        Challenged => "401_407",
+        /// 408: ineffective (RFC 6076 4.8).
+        Timeout => "408",
+        /// 480: effective, as the four below that are named so (RFC 6076 4.7).
+        Unavailable => "480",
+        /// 486: effective.
+        Busy => "486",
+        /// Any other 4xx.
+        OtherClient => "other_4xx",
+        /// 500: ineffective.
+        ServerError => "500",
+        /// 503: ineffective.
+        ServiceUnavailable => "503",
+        /// 504: ineffective.
+        ServerTimeout => "504",
+        /// Any other 5xx.
+        OtherServer => "other_5xx",
+        /// 600: effective.
+        BusyEverywhere => "600",
+        /// 603: effective.
+        Declined => "603",
+        /// Any other 6xx.
+        OtherGlobal => "other_6xx",
+    }
+}
+
+impl CallResult {
+    /// The class of a final response to an INVITE, 200 to 699.
+    pub const fn of(status: u16) -> Self {
+        match status {
+            ..=299 => Self::Ok,
+            300..=399 => Self::Redirected,
+            401 | 407 => Self::Challenged,
+            408 => Self::Timeout,
+            480 => Self::Unavailable,
+            486 => Self::Busy,
+            400..=499 => Self::OtherClient,
+            500 => Self::ServerError,
+            503 => Self::ServiceUnavailable,
+            504 => Self::ServerTimeout,
+            501..=599 => Self::OtherServer,
+            600 => Self::BusyEverywhere,
+            603 => Self::Declined,
+            601.. => Self::OtherGlobal,
+        }
+    }
+}
+
+reasons! {
+    /// How a REGISTER was answered.
+    RegistrationResult {
+        /// 2xx.
+        Ok => "2xx",
+        /// 3xx.
+        Redirected => "3xx",
+        /// 401, 407: the phone is to repeat it with credentials; no failure (RFC 6076 4.2).
+        Challenged => "401_407",
+        /// Any other 4xx.
+        Client => "4xx",
+        /// 5xx.
+        Server => "5xx",
+        /// 6xx.
+        Global => "6xx",
+    }
+}
+
+impl RegistrationResult {
+    /// The class of a final response to a REGISTER, 200 to 699.
+    pub const fn of(status: u16) -> Self {
+        match status {
+            ..=299 => Self::Ok,
+            300..=399 => Self::Redirected,
+            401 | 407 => Self::Challenged,
+            400..=499 => Self::Client,
+            500..=599 => Self::Server,
+            600.. => Self::Global,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_final_status_has_the_class_of_its_hundred_or_its_own() {
+        for status in 200..700 {
+            let (call, registration) = (CallResult::of(status), RegistrationResult::of(status));
+            let hundred = format!("{}xx", status / 100);
+            let own = [401, 407, 408, 480, 486, 500, 503, 504, 600, 603].contains(&status);
+            assert_eq!(call.label().ends_with(&hundred), !own, "{status}: {}", call.label());
+            let challenge = [401, 407].contains(&status);
+            assert_eq!(registration.label() == hundred, !challenge, "{status}");
+            if own {
+                assert!(call.label().contains(&status.to_string()), "{status}: {}", call.label());
+            }
+        }
+    }
+
+    #[test]
+    fn challenges_are_told_apart_from_failures() {
+        for status in [401, 407] {
+            assert_eq!(CallResult::of(status), CallResult::Challenged);
+            assert_eq!(RegistrationResult::of(status), RegistrationResult::Challenged);
+        }
+    }
+}

@@ -3,16 +3,25 @@
 use super::address::Addresses;
 use super::head::{Head, Hop};
 use super::pin::{Class, Outcome};
-use super::reason::{Absorb, Answer, Drop, Routed};
+use super::reason::{Absorb, Answer, Drop, Method, Routed};
 use super::reply::{self, Stamps};
 use super::rewrite::{Edits, push_number};
 use super::spiral::Spiral;
 use super::target::{Chooser, Stop, Target};
-use super::validate::{Method, Request};
-use super::{Egress, Ingress, Now, Proxy, Verdict};
+use super::validate::Request;
+use super::{Egress, Forwarded, Ingress, Now, Proxy, Verdict};
 use crate::limits::DATAGRAM_SIZE_MAX;
 use crate::pool::Pool;
 use crate::sip::{Fault, Message, Span, Start, Uri};
+
+/// The way of a request, and what chose it.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    target: Target,
+    by: Routed,
+    /// It begins an attempt to call.
+    attempt: bool,
+}
 
 impl Proxy {
     /// Handles the request in `message`.
@@ -60,10 +69,11 @@ impl Proxy {
         let way = match spiral.passages {
             0 => self.pin(now, pool, &request, target, by),
             // The pin is the first passage's.
-            _ => (target, by),
+            _ => Way { target, by, attempt: false },
         };
-        let (target, by) = self.follow(now, pool, ingress, &request, way);
-        let verdict = self.forward(pool, ingress, &request, target, out);
+        let Way { target, by, attempt } = way;
+        let (target, by) = self.follow(now, pool, ingress, &request, (target, by));
+        let verdict = self.forward(pool, ingress, &request, target, attempt, out);
         if matches!(verdict, Verdict::Forward { .. }) {
             self.tally.routed(by);
         }
@@ -101,7 +111,8 @@ impl Proxy {
         request: &Request<'_>,
         target: Target,
         by: Routed,
-    ) -> (Target, Routed) {
+    ) -> Way {
+        let way = Way { target, by, attempt: false };
         let backend = match target {
             Target::Backend(slot) => pool.backend(slot).id,
             Target::Peer { backend, .. } => backend,
@@ -110,11 +121,11 @@ impl Proxy {
         let class = match request.method {
             Method::Bye => {
                 self.pins.end(key, now.seconds());
-                return (target, by);
+                return way;
             }
             Method::Ack | Method::Cancel => {
                 self.pins.touch(key, now.seconds());
-                return (target, by);
+                return way;
             }
             Method::Invite => Class::Invite,
             _ => Class::Transaction,
@@ -123,10 +134,21 @@ impl Proxy {
         if outcome == Outcome::Full && by == Routed::Policy {
             let call = pool.call_hash(request.call_id);
             if let Some(slot) = pool.choose_by_hash(call, &[]) {
-                return (Target::Backend(slot), Routed::Unpinned);
+                return Way { target: Target::Backend(slot), by: Routed::Unpinned, ..way };
             }
         }
-        (target, by)
+        let may_begin = class == Class::Invite && request.to_tag.is_none();
+        match (may_begin, outcome, by) {
+            (true, Outcome::Inserted, Routed::Policy | Routed::Replaced) => {
+                self.pins.begin_attempt(key);
+                Way { attempt: true, ..way }
+            }
+            (true, Outcome::Refreshed, Routed::Pin | Routed::Replaced) => {
+                self.pins.repeat_attempt(key);
+                way
+            }
+            _ => way,
+        }
     }
 
     /// RFC 3261 16.6: the copy is written with our fields on top and the rest as it came.
@@ -136,6 +158,7 @@ impl Proxy {
         ingress: &Ingress,
         request: &Request<'_>,
         target: Target,
+        attempt: bool,
         out: &mut [u8],
     ) -> Verdict {
         let bytes = request.message.bytes;
@@ -165,7 +188,12 @@ impl Proxy {
         let Some(len) = self.edits.apply(bytes, 0..request.end, &mut out[..room]) else {
             return self.answer(ingress, request, Answer::TooLarge, out);
         };
-        Verdict::Forward { egress: hop.egress, len, kind: hop.kind }
+        let method = request.method;
+        let kind = match hop.is_to_backend() {
+            true => Forwarded::RequestToBackend { method, attempt },
+            false => Forwarded::RequestToClient { method },
+        };
+        Verdict::Forward { egress: hop.egress, len, kind }
     }
 
     /// Our answer to a request that keeps the rules.

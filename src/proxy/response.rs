@@ -1,11 +1,11 @@
 //! A response from end to end: RFC 3261 16.7 and 16.11 for a stateless proxy, 18.1.2, 18.2.2.
 
 use super::branch::{Branch, Transaction};
-use super::pin::Class;
-use super::reason::{Absorb, Drop};
+use super::pin::{Class, PinKey};
+use super::reason::{Absorb, CallResult, Drop, Method, RegistrationResult};
 use super::retry::{Arrived, Intercepted};
-use super::validate::Method;
-use super::{Egress, Forwarded, Now, Proxy, Verdict};
+use super::settings::Role;
+use super::{Egress, Forwarded, Ingress, Now, Proxy, Settled, Verdict};
 use crate::limits::DATAGRAM_SIZE_MAX;
 use crate::pool::{BackendId, Pool};
 use crate::sip::{Header, Message, Row, Span, Start, Via};
@@ -26,10 +26,11 @@ impl Proxy {
         &mut self,
         now: Now,
         pool: &Pool,
+        ingress: &Ingress,
         message: &Message<'_>,
         out: &mut [u8],
     ) -> Verdict {
-        match self.forward_response(now, pool, message, out) {
+        match self.forward_response(now, pool, ingress, message, out) {
             Ok(verdict) => verdict,
             // Our own CANCEL had no Via but ours.
             Err(Drop::NoNextVia) if is_of_cancel(message) => Verdict::Absorb(Absorb::OwnCancel),
@@ -41,6 +42,7 @@ impl Proxy {
         &mut self,
         now: Now,
         pool: &Pool,
+        ingress: &Ingress,
         message: &Message<'_>,
         out: &mut [u8],
     ) -> Result<Verdict, Drop> {
@@ -82,9 +84,44 @@ impl Proxy {
         self.strip_keep(message);
         let room = out.len().min(DATAGRAM_SIZE_MAX);
         let len = self.edits.apply(bytes, 0..end, &mut out[..room]).ok_or(Drop::TooLarge)?;
-        self.pin_by_response(now, call_id, method, status, branch.backend);
+        let key = self.pins.key(call_id);
+        let from = self.comes_from_backend(pool, ingress).then_some(branch.backend);
+        let settles = match from {
+            Some(_) if status >= 200 => self.settles(now, key, method, status),
+            _ => None,
+        };
+        self.pin_by_response(now, key, method, status, branch.backend);
         let egress = Egress { socket, to, backend: None };
-        Ok(Verdict::Forward { egress, len, kind: Forwarded::Response(status) })
+        let kind = Forwarded::Response { status, from, settles };
+        Ok(Verdict::Forward { egress, len, kind })
+    }
+
+    /// A response comes to where its request left from: a port towards the backends says it all. A
+    /// listener that requests leave from in both directions says nothing; the source does.
+    fn comes_from_backend(&self, pool: &Pool, ingress: &Ingress) -> bool {
+        let socket = self.settings.sockets.get(usize::from(ingress.socket.0));
+        match socket.map(|socket| socket.role) {
+            Some(Role::BackendPort) => true,
+            Some(Role::Listener) => {
+                self.settings.sides.iter().any(|side| side.egress == ingress.socket)
+                    && pool.by_source(ingress.source).is_some()
+            }
+            None => false,
+        }
+    }
+
+    /// What a final response from a backend is the end of.
+    fn settles(&mut self, now: Now, key: PinKey, method: Method, status: u16) -> Option<Settled> {
+        match method {
+            Method::Invite => {
+                let result = CallResult::of(status);
+                let challenge = result == CallResult::Challenged;
+                let ended = self.pins.settle_attempt(key, challenge, now.seconds());
+                ended.then_some(Settled::Call(result))
+            }
+            Method::Register => Some(Settled::Registration(RegistrationResult::of(status))),
+            _ => None,
+        }
     }
 
     /// RFC 3261 16.7 item 6: 503 would tell the caller that this whole address serves nobody, and to
@@ -134,12 +171,11 @@ impl Proxy {
     fn pin_by_response(
         &mut self,
         now: Now,
-        call_id: &[u8],
+        key: PinKey,
         method: Method,
         status: u16,
         backend: BackendId,
     ) {
-        let key = self.pins.key(call_id);
         let now_s = now.seconds();
         match (method, status) {
             (Method::Invite, 200..=299) => {
@@ -153,7 +189,7 @@ impl Proxy {
             }
             (Method::Invite, 481) => drop(self.pins.end(key, now_s)),
             (Method::Invite, 300..) => drop(self.pins.fail(key, now_s)),
-            (Method::Other, 200..=299) => drop(self.pins.revive(key, now_s)),
+            (Method::Notify | Method::Other, 200..=299) => drop(self.pins.revive(key, now_s)),
             _ => drop(self.pins.touch(key, now_s)),
         }
     }

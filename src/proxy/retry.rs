@@ -3,9 +3,9 @@
 
 use super::failover::{Fate, KeptSlot, TransactionKey, Work};
 use super::pin::Class;
-use super::reason::{Answer, FailoverCause as Cause, Routed};
+use super::reason::{Answer, FailoverCause as Cause, Method, Routed};
 use super::target::Target;
-use super::validate::{Method, Request};
+use super::validate::Request;
 use super::{Egress, Forwarded, Ingress, Now, Proxy, Verdict};
 use crate::pool::{BackendId, BackendSlot, Pool};
 use crate::sip::{Header, Message, Start, Values};
@@ -186,7 +186,7 @@ impl Proxy {
             proxy.failover.next_attempt(slot, backend, now.ms);
             proxy.tally.failover(cause);
             proxy.tally.routed(Routed::Failover);
-            Some(proxy.forward(pool, ingress, request, Target::Backend(next), out))
+            Some(proxy.forward(pool, ingress, request, Target::Backend(next), false, out))
         })
     }
 
@@ -200,7 +200,7 @@ impl Proxy {
     ) -> Option<Verdict> {
         let backend = pool.by_id(backend)?;
         self.with_copy(slot, |proxy, ingress, request| {
-            Some(proxy.forward(pool, ingress, request, Target::Backend(backend), out))
+            Some(proxy.forward(pool, ingress, request, Target::Backend(backend), false, out))
         })
     }
 

@@ -3,13 +3,13 @@
 
 use super::address::Addresses;
 use super::pin::{Class, PinTable};
-use super::reason::{Answer, Routed, TokenResult};
+use super::reason::{Answer, Method, Routed, TokenResult};
 use super::route::Routes;
 use super::sign::Signer;
 use super::spiral::Spiral;
 use super::tally::Tally;
 use super::token::{BadToken, Kind, Pair, Party, Token, from_tag_hash};
-use super::validate::{Method, Request};
+use super::validate::Request;
 use super::{Ingress, Replaced, SocketIndex};
 use crate::limits::PASSAGES_MAX;
 use crate::pool::{BackendId, BackendSlot, Pool, State, Turn};

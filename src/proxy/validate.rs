@@ -1,23 +1,7 @@
 //! RFC 3261 16.3: is this request fit to be forwarded, and what of it do the later steps need?
 
+use super::reason::Method;
 use crate::sip::{Fault, Header, Message, Row, Span, Start, Uri, Via, number};
-
-/// The methods that forwarding tells apart; all others are alike (RFC 3261 16.3 item 1: an unknown
-/// method is no error).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Method {
-    Ack,
-    Bye,
-    Cancel,
-    Invite,
-    Message,
-    Options,
-    Publish,
-    Refer,
-    Register,
-    Subscribe,
-    Other,
-}
 
 impl Method {
     pub(super) fn of(name: &[u8]) -> Self {
@@ -27,6 +11,7 @@ impl Method {
             b"CANCEL" => Method::Cancel,
             b"INVITE" => Method::Invite,
             b"MESSAGE" => Method::Message,
+            b"NOTIFY" => Method::Notify,
             b"OPTIONS" => Method::Options,
             b"PUBLISH" => Method::Publish,
             b"REFER" => Method::Refer,
@@ -39,7 +24,10 @@ impl Method {
     /// Whether the requests of a dialog that this method may begin should come back through us.
     /// Unknown methods may begin one (RFC 3261 16.6 item 4).
     pub(super) fn may_begin_dialog(self) -> bool {
-        matches!(self, Method::Invite | Method::Subscribe | Method::Refer | Method::Other)
+        matches!(
+            self,
+            Method::Invite | Method::Notify | Method::Subscribe | Method::Refer | Method::Other
+        )
     }
 }
 

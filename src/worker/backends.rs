@@ -122,6 +122,14 @@ impl Backends {
         entry.requests >= CONNECT_AFTER && entry.connection.is_none() && !entry.unconnected
     }
 
+    /// Counts a response of a backend, by the place of its class.
+    #[inline]
+    pub(super) fn count_response(&self, backend: BackendId, class: usize, cells: &Cells) {
+        if let Some(&cell) = self.cell_of.get(&backend) {
+            cells.backend_responses[usize::from(cell)][class].increment();
+        }
+    }
+
     /// Asks no more for a connected socket to this backend.
     pub(super) fn leave_unconnected(&mut self, slot: BackendSlot) {
         if let Some(entry) = self.entries.get_mut(usize::from(slot.0)) {

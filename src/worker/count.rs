@@ -2,26 +2,48 @@
 
 use crate::io::driver::Errno;
 use crate::metrics::{Cell, Cells};
-use crate::proxy::{Forwarded, Tally, Verdict};
+use crate::proxy::{Forwarded, Settled, Tally, Verdict};
 
 /// Counts a verdict. [`Verdict::Ask`] counts when it is answered.
 #[inline]
 pub(super) fn verdict(cells: &Cells, verdict: &Verdict) {
     match *verdict {
-        Verdict::Forward { kind, .. } => match kind {
-            Forwarded::RequestToBackend => cells.requests_to_backends.increment(),
-            Forwarded::RequestToClient => cells.requests_to_clients.increment(),
-            Forwarded::Own => cells.own_requests.increment(),
-            Forwarded::Response(code) => {
-                let class = usize::from(code / 100).clamp(1, 6) - 1;
-                cells.responses[class].increment();
-            }
-        },
+        Verdict::Forward { kind, .. } => forwarded(cells, kind),
         Verdict::Reply { answer, .. } => increment(&cells.answers, answer as usize),
         Verdict::Absorb(absorb) => increment(&cells.absorbed, absorb as usize),
         Verdict::Drop(drop) => increment(&cells.dropped, drop as usize),
         Verdict::Ask { .. } => {}
     }
+}
+
+#[inline]
+fn forwarded(cells: &Cells, kind: Forwarded) {
+    match kind {
+        Forwarded::RequestToBackend { method, attempt } => {
+            increment(&cells.requests_to_backends, method as usize);
+            cells.call_attempts.add(u64::from(attempt));
+        }
+        Forwarded::RequestToClient { method } => {
+            increment(&cells.requests_to_clients, method as usize);
+        }
+        Forwarded::Own => cells.own_requests.increment(),
+        Forwarded::Response { status, settles, .. } => {
+            increment(&cells.responses, class(status));
+            match settles {
+                Some(Settled::Call(result)) => increment(&cells.call_results, result as usize),
+                Some(Settled::Registration(result)) => {
+                    increment(&cells.registrations, result as usize);
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+/// The place of a status code's class: 1xx at 0 to 6xx at 5.
+#[inline]
+pub(super) fn class(status: u16) -> usize {
+    usize::from(status / 100).clamp(1, 6) - 1
 }
 
 #[inline]
@@ -65,7 +87,10 @@ pub(super) fn receive_ended(cells: &Cells, errno: Errno) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::{Absorb, Answer, Drop, Egress, SocketIndex};
+    use crate::pool::BackendId;
+    use crate::proxy::{
+        Absorb, Answer, CallResult, Drop, Egress, Method, RegistrationResult, SocketIndex,
+    };
 
     fn forward(kind: Forwarded) -> Verdict {
         let to = "192.0.2.1:5060".parse().unwrap();
@@ -79,7 +104,9 @@ mod tests {
         Absorb::ALL.iter().for_each(|one| verdict(&cells, &Verdict::Absorb(*one)));
         Drop::ALL.iter().for_each(|one| verdict(&cells, &Verdict::Drop(*one)));
         for answer in Answer::ALL {
-            let Verdict::Forward { egress, .. } = forward(Forwarded::RequestToClient) else {
+            let Verdict::Forward { egress, .. } =
+                forward(Forwarded::RequestToClient { method: Method::Bye })
+            else {
                 unreachable!()
             };
             verdict(&cells, &Verdict::Reply { egress, len: 0, answer: *answer });
@@ -92,10 +119,41 @@ mod tests {
     fn responses_are_counted_by_class() {
         let cells = Cells::new(Vec::new());
         for code in [100, 199, 200, 302, 486, 503, 600, 699] {
-            verdict(&cells, &forward(Forwarded::Response(code)));
+            let kind = Forwarded::Response { status: code, from: None, settles: None };
+            verdict(&cells, &forward(kind));
         }
         let classes = cells.responses.each_ref().map(Cell::value);
         assert_eq!(classes, [2, 1, 1, 1, 1, 2]);
+    }
+
+    #[test]
+    fn every_method_and_result_has_its_cell() {
+        let cells = Cells::new(Vec::new());
+        for &method in Method::ALL {
+            verdict(&cells, &forward(Forwarded::RequestToBackend { method, attempt: false }));
+            verdict(&cells, &forward(Forwarded::RequestToClient { method }));
+        }
+        let calls = CallResult::ALL.iter().map(|&result| Settled::Call(result));
+        let registrations = RegistrationResult::ALL.iter().map(|&r| Settled::Registration(r));
+        for settles in calls.chain(registrations) {
+            let (from, settles) = (Some(BackendId(1)), Some(settles));
+            verdict(&cells, &forward(Forwarded::Response { status: 200, from, settles }));
+        }
+        let requests = cells.requests_to_backends.iter().chain(&cells.requests_to_clients);
+        let all = requests.chain(&cells.call_results).chain(&cells.registrations);
+        assert!(all.map(Cell::value).all(|value| value == 1));
+        assert_eq!(cells.call_attempts.value(), 0);
+    }
+
+    #[test]
+    fn an_attempt_is_a_request_too() {
+        let cells = Cells::new(Vec::new());
+        for attempt in [true, false, true] {
+            let kind = Forwarded::RequestToBackend { method: Method::Invite, attempt };
+            verdict(&cells, &forward(kind));
+        }
+        assert_eq!(cells.call_attempts.value(), 2);
+        assert_eq!(cells.requests_to_backends[Method::Invite as usize].value(), 3);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::io::handoff::{Doorbell, Outbox};
 use crate::io::{FileIndex, socket};
 use crate::metrics::Cells;
 use crate::pool::{BackendId, BackendSlot, Pool};
-use crate::proxy::{Drop, Egress, Ingress, Now, Replaced, Role, Settings, Verdict};
+use crate::proxy::{Drop, Egress, Forwarded, Ingress, Now, Replaced, Role, Settings, Verdict};
 use crate::sip::Span;
 use std::collections::VecDeque;
 use std::io;
@@ -52,6 +52,8 @@ pub(super) struct Desk<C> {
     pub(super) ended: Vec<FileIndex>,
     /// Receives that failed in a way that arming them at once may repeat: armed at the next tick.
     pub(super) later: Vec<FileIndex>,
+    /// Messages forwarded in this turn.
+    pub(super) forwarded: u64,
     /// A backend to connect to at the end of the turn.
     pub(super) connect: Option<(BackendSlot, Egress)>,
     /// SO_RCVBUF of a connected socket, bytes.
@@ -173,9 +175,13 @@ impl<C: Core> Desk<C> {
     fn act(&mut self, verdict: Verdict, slot: SendSlot) -> io::Result<()> {
         count::verdict(&self.cells, &verdict);
         match verdict {
-            Verdict::Forward { egress, len, .. } => {
+            Verdict::Forward { egress, len, kind } => {
+                self.forwarded += 1;
                 if let Some(backend) = egress.backend {
                     self.note_request(backend, &egress);
+                }
+                if let Forwarded::Response { status, from: Some(backend), .. } = kind {
+                    self.backends.count_response(backend, count::class(status), &self.cells);
                 }
                 self.send(slot, len, &egress)
             }

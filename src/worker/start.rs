@@ -152,6 +152,7 @@ fn build<C: Core>(
         received: VecDeque::with_capacity(usize::from(seed.sizes.receive_slots)),
         ended: Vec::with_capacity(places),
         later: Vec::with_capacity(places),
+        forwarded: 0,
         connect: None,
         receive_buffer: seed.receive_buffer,
         stopped: false,
@@ -164,6 +165,7 @@ fn build<C: Core>(
         scratch: vec![0; RECORD_SIZE_MAX].into(),
         handed_over: false,
         first_inbox: 0,
+        turn_began_ns: 0,
         tick_ms: 0,
     })
 }

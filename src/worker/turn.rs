@@ -48,6 +48,8 @@ pub(super) struct Worker<C> {
     pub(super) handed_over: bool,
     /// Whose inbox is looked into first, so that none starves.
     pub(super) first_inbox: usize,
+    /// When the wait of this turn ended.
+    pub(super) turn_began_ns: u64,
     /// When the gauges are due.
     pub(super) tick_ms: u64,
 }
@@ -70,7 +72,8 @@ impl<C: Core> Worker<C> {
 
     fn turn(&mut self) -> io::Result<()> {
         self.wait()?;
-        let now = Now { ms: os::now_ms() };
+        self.turn_began_ns = os::now_ns();
+        let now = Now { ms: self.turn_began_ns / 1_000_000 };
         self.follow_pool()?;
         self.desk.reap()?;
         self.deal_with_received(now)?;
@@ -91,13 +94,26 @@ impl<C: Core> Worker<C> {
     }
 
     fn wait(&mut self) -> io::Result<()> {
+        let now_ns = os::now_ns();
+        self.end_turn(now_ns);
+        let longest_ms = if self.desk.core.is_waiting() { POLL_MS } else { TICK_MS };
+        let ms = self.tick_ms.saturating_sub(now_ns / 1_000_000).clamp(1, longest_ms);
         let doorbell = &self.desk.mailboxes[self.desk.number].doorbell;
         let may_sleep = !self.handed_over && doorbell.sleep();
-        let longest_ms = if self.desk.core.is_waiting() { POLL_MS } else { TICK_MS };
-        let ms = self.tick_ms.saturating_sub(os::now_ms()).clamp(1, longest_ms);
         self.desk.driver.enter(may_sleep.then(|| Duration::from_millis(ms)))?;
         self.handed_over |= doorbell.wake();
         Ok(())
+    }
+
+    /// What was forwarded in the turn leaves now. Each message counts with the whole turn: it may
+    /// have been the first to come and the last to go, and a clock read for each would cost more
+    /// than it tells.
+    fn end_turn(&mut self, now_ns: u64) {
+        let forwarded = std::mem::take(&mut self.desk.forwarded);
+        if forwarded > 0 {
+            let lasted_ns = now_ns.saturating_sub(self.turn_began_ns);
+            self.desk.cells.forward_seconds.observe(lasted_ns, forwarded);
+        }
     }
 
     fn follow_pool(&mut self) -> io::Result<()> {

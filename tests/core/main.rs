@@ -2,6 +2,7 @@
 
 mod answers;
 mod choosing;
+mod counting;
 mod failover;
 mod malformed;
 mod path;

@@ -153,7 +153,7 @@ fn violation(verdict: Verdict, out: &[u8]) -> Option<String> {
     }
     let first_row = out[..len].split(|byte| *byte == b'\n').nth(1).unwrap_or(b"");
     match verdict {
-        Verdict::Forward { kind: Forwarded::Response(_), .. } => None,
+        Verdict::Forward { kind: Forwarded::Response { .. }, .. } => None,
         Verdict::Forward { .. } if !first_row.starts_with(b"Via: SIP/2.0/UDP 10.0.0.1:") => {
             Some("forwarded without our Via on top".to_owned())
         }

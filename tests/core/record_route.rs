@@ -109,7 +109,10 @@ fn the_callee_reaches_the_caller_over_its_flow() {
             (address(CLIENT), LISTENER),
             "{method}"
         );
-        assert!(matches!(sent.verdict, Verdict::Forward { kind: Forwarded::RequestToClient, .. }));
+        assert!(matches!(
+            sent.verdict,
+            Verdict::Forward { kind: Forwarded::RequestToClient { .. }, .. }
+        ));
         let via = &sent.rows("Via")[0];
         assert!(
             via.starts_with("SIP/2.0/UDP 10.0.0.1:5060;"),

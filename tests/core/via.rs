@@ -14,7 +14,10 @@ fn our_via_stands_on_top_and_names_this_workers_port() {
     assert!(vias[0].starts_with("SIP/2.0/UDP 10.0.0.1:15060;branch=z9hG4bK"), "{vias:?}");
     assert_eq!(vias.len(), 2);
     assert_eq!(sent.egress().socket, PORT);
-    assert!(matches!(sent.verdict, Verdict::Forward { kind: Forwarded::RequestToBackend, .. }));
+    assert!(matches!(
+        sent.verdict,
+        Verdict::Forward { kind: Forwarded::RequestToBackend { .. }, .. }
+    ));
 }
 
 #[test]
@@ -140,7 +143,10 @@ fn a_response_goes_back_from_where_the_request_came_in() {
         let back = world.push("10.1.0.9:9", PORT, answer);
         assert_eq!((back.egress().socket, back.egress().to), (socket, address(client)));
         assert_eq!(back.rows("Via").len(), 1);
-        assert!(matches!(back.verdict, Verdict::Forward { kind: Forwarded::Response(180), .. }));
+        assert!(matches!(
+            back.verdict,
+            Verdict::Forward { kind: Forwarded::Response { status: 180, .. }, .. }
+        ));
     }
 }
 

@@ -35,7 +35,11 @@ fn every_declared_metric_is_scraped_and_nothing_else() {
     let text = text(&source());
     for metric in declared::ALL {
         assert_line(&text, &format!("# HELP {} {}", metric.name, metric.help));
-        let kind = if metric.kind == Kind::Counter { "counter" } else { "gauge" };
+        let kind = match metric.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
         assert_line(&text, &format!("# TYPE {} {kind}", metric.name));
     }
     let families = text.lines().filter(|line| line.starts_with("# TYPE")).count();
@@ -48,6 +52,22 @@ fn every_series_exists_from_the_start() {
     assert_line(&text, "sipring_backend_requests_total{backend=\"one\"} 0");
     assert_line(&text, "sipring_backend_requests_total{backend=\"two\"} 0");
     assert_line(&text, "sipring_responses_total{class=\"6xx\"} 0");
+    assert_line(&text, "sipring_backend_responses_total{backend=\"two\",class=\"6xx\"} 0");
+    assert_line(&text, "sipring_call_attempts_total 0");
+    for method in Method::ALL {
+        for dir in ["to_backend", "to_client"] {
+            let labels = format!("method=\"{}\",dir=\"{dir}\"", method.label());
+            assert_line(&text, &format!("sipring_requests_total{{{labels}}} 0"));
+        }
+    }
+    for result in CallResult::ALL {
+        let line = format!("sipring_call_results_total{{result=\"{}\"}} 0", result.label());
+        assert_line(&text, &line);
+    }
+    for result in RegistrationResult::ALL {
+        let line = format!("sipring_registrations_total{{result=\"{}\"}} 0", result.label());
+        assert_line(&text, &line);
+    }
     for reason in Drop::ALL.iter().map(|r| r.label()).chain(["truncated", "send_error"]) {
         assert_line(&text, &format!("sipring_dropped_messages_total{{reason=\"{reason}\"}} 0"));
     }
@@ -82,12 +102,31 @@ fn workers_are_summed_for_callers_and_kept_apart_for_saturation() {
 }
 
 #[test]
+fn the_histogram_is_cumulative_and_in_seconds() {
+    let source = source();
+    source.cells[0].forward_seconds.observe(4_000, 2);
+    source.cells[1].forward_seconds.observe(60_000, 1);
+    source.cells[1].forward_seconds.observe(1_000_000_000, 1);
+    let text = text(&source);
+    for (bound, count) in [("0.000005", 2), ("0.00005", 2), ("0.0001", 3), ("0.1", 3), ("+Inf", 4)]
+    {
+        assert_line(&text, &format!("sipring_forward_seconds_bucket{{le=\"{bound}\"}} {count}"));
+    }
+    assert_line(&text, "sipring_forward_seconds_count 4");
+    assert_line(&text, "sipring_forward_seconds_sum 1.000068");
+}
+
+#[test]
 fn each_backend_has_its_requests_weight_and_state() {
     let source = source();
     source.cells[0].backend_requests[0].add(1);
     source.cells[1].backend_requests[1].add(2);
     source.cells[0].backend_requests[1].add(3);
+    source.cells[0].backend_responses[1][4].add(6);
+    source.cells[1].backend_responses[1][4].add(7);
     let text = text(&source);
+    assert_line(&text, "sipring_backend_responses_total{backend=\"two\",class=\"5xx\"} 13");
+    assert_line(&text, "sipring_backend_responses_total{backend=\"one\",class=\"5xx\"} 0");
     assert_line(&text, "sipring_backend_requests_total{backend=\"one\"} 1");
     assert_line(&text, "sipring_backend_requests_total{backend=\"two\"} 5");
     assert_line(&text, "sipring_backend_weight{backend=\"two\"} 3");

@@ -111,13 +111,13 @@ mod tests {
         wheel.schedule(0, 1000);
         wheel.schedule(1, 1000);
         wheel.schedule(2, 40_000);
-        assert_eq!(all_due(&mut wheel, 999), []);
+        assert!(all_due(&mut wheel, 999).is_empty());
         assert_eq!(all_due(&mut wheel, 1000 + TICK_MS), [0, 1]);
         wheel.schedule(1, 2000);
         wheel.cancel(1);
         wheel.cancel(1);
         for now in (1100..40_000).step_by(400) {
-            assert_eq!(all_due(&mut wheel, now), [], "{now}");
+            assert!(all_due(&mut wheel, now).is_empty(), "{now}");
         }
         assert_eq!(all_due(&mut wheel, 40_000 + TICK_MS), [2]);
     }

@@ -19,6 +19,7 @@ pub(super) struct Slot {
     /// The last second in which it is live.
     pub(super) expires_s: u32,
     pub(super) stage: Stage,
+    pub(super) attempt: Attempt,
 }
 
 const _: () = assert!(size_of::<Slot>() == 24);
@@ -34,6 +35,20 @@ pub(super) enum Stage {
     Invite,
     Registration,
     Dialog,
+}
+
+/// How far the call that began with the pin has come, for the counts of attempts and results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Attempt {
+    /// The pin began with something else.
+    None,
+    /// No final response yet.
+    Open,
+    /// Challenged: the caller is to repeat it with credentials.
+    Challenged,
+    /// Its final response has been counted.
+    Settled,
 }
 
 /// Where a key is, or would be.
@@ -195,10 +210,12 @@ impl Slot {
         backend: BackendId(0),
         expires_s: 0,
         stage: Stage::Empty,
+        attempt: Attempt::None,
     };
 
     pub(super) fn new(key: PinKey, backend: BackendId, stage: Stage, expires_s: u32) -> Self {
-        Self { key_place: key.place, key_check: key.check, backend, expires_s, stage }
+        let (key_place, key_check) = (key.place, key.check);
+        Self { key_place, key_check, backend, expires_s, stage, attempt: Attempt::None }
     }
 
     #[inline]

@@ -2,6 +2,11 @@
 
 use super::*;
 
+fn timed(rig: &Rig) -> u64 {
+    let count = |cells: &Cells| cells.forward_seconds.buckets.iter().map(Cell::value).sum::<u64>();
+    rig.cells.iter().map(|cells| count(cells)).sum()
+}
+
 #[test]
 fn a_request_goes_out_and_its_response_comes_back() {
     for (host, workers) in [(host(), 1), (host(), 2), ("::1".parse().unwrap(), 1)] {
@@ -20,9 +25,14 @@ fn a_request_goes_out_and_its_response_comes_back() {
         }
         rig.wait_until("all counted", |rig| rig.sum(|c| &c.datagrams_sent) == 40);
         assert_eq!(rig.sum(|cells| &cells.datagrams_received), 40);
-        assert_eq!(rig.sum(|cells| &cells.requests_to_backends), 20);
+        let invite = Method::Invite as usize;
+        assert_eq!(rig.sum(|cells| &cells.requests_to_backends[invite]), 20);
+        assert_eq!(rig.sum(|cells| &cells.call_attempts), 20);
         assert_eq!(rig.sum(|cells| &cells.backend_requests[0]), 20);
         assert_eq!(rig.sum(|cells| &cells.responses[1]), 20);
+        assert_eq!(rig.sum(|cells| &cells.backend_responses[0][1]), 20);
+        rig.wait_until("all timed", |rig| timed(rig) == 40);
+        assert!(rig.sum(|cells| &cells.forward_seconds.sum_ns) > 0);
         assert!(rig.sum(|cells| &cells.bytes_received) > 20 * 5);
     }
 }

@@ -15,7 +15,7 @@ use crate::metrics::{Cell, Cells};
 use crate::pool::{BackendId, BackendSlot, BackendSpec, Policy, Pool, State};
 use crate::proxy::{
     Absorb, Answer, Drop, Egress, FailoverSettings, Forwarded, Ingress, Key, Keys, LocalSocket,
-    Now, PathMode, Replaced, Role, Settings, Side, SocketIndex, Tally, Verdict,
+    Method, Now, PathMode, Replaced, Role, Settings, Side, SocketIndex, Tally, Verdict,
 };
 use crate::sip::Span;
 use arc_swap::ArcSwap;
@@ -86,13 +86,17 @@ impl Core for Script {
                 Verdict::Forward {
                     egress: Egress { socket: self.egress(), to, backend: Some(backend) },
                     len: write(out, &text),
-                    kind: Forwarded::RequestToBackend,
+                    kind: Forwarded::RequestToBackend { method: Method::Invite, attempt: true },
                 }
             }
             ("back", to) => Verdict::Forward {
                 egress: Egress { socket: LISTENER, to: to.parse().unwrap(), backend: None },
                 len: write(out, &format!("{} {}", ingress.socket.0, self.number())),
-                kind: Forwarded::Response(200),
+                kind: Forwarded::Response {
+                    status: 200,
+                    from: Some(pool.backend(BackendSlot(0)).id),
+                    settles: None,
+                },
             },
             ("ask", _) if ingress.replaced == Replaced::Unasked => {
                 let start = bytes.iter().position(|byte| *byte == b' ').unwrap() + 1;
