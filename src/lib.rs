@@ -6,6 +6,8 @@
 pub mod cli;
 pub mod config;
 pub mod control;
+#[doc(hidden)]
+pub mod fuzz;
 #[allow(unsafe_code)] // the one room that talks to the kernel
 pub mod io;
 pub mod limits;

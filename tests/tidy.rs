@@ -41,6 +41,7 @@ const ARROWS: &[(&str, &[Target])] = &[
             All("limits"),
         ],
     ),
+    ("fuzz", &[All("sip"), All("pool"), All("proxy")]),
     ("config", &[All("pool"), Only("proxy", SETTINGS), All("limits")]),
     (
         "control",

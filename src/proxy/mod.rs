@@ -39,6 +39,8 @@ pub use reason::{
 };
 pub use settings::{Key, Keys, LocalSocket, PathMode, Role, Settings, Side};
 pub use tally::Tally;
+#[doc(hidden)]
+pub use token::fuzz as fuzz_token;
 
 use crate::pool::{BackendId, BackendSlot, Pool, Turn};
 use crate::sip::{Frame, Message, Start};

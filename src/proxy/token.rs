@@ -164,6 +164,40 @@ fn signature(key: &super::Key, kind: Kind, body: &[u8], call_id: &[u8]) -> u64 {
     }
 }
 
+/// The body of the fuzz target `token`: what is written is read, and what is not ours is refused.
+///
+/// # Panics
+/// If that does not hold.
+#[doc(hidden)]
+pub fn fuzz(bytes: &[u8]) {
+    let key = super::Key { number: 1, bytes: [42; 16] };
+    let signer = Signer::new(super::Keys { current: key, previous: None });
+    assert!(Token::read(bytes, &signer, bytes).is_err(), "nobody guesses a signature");
+    let Some((head, rest)) = bytes.split_first_chunk::<29>() else { return };
+    let number =
+        |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+    let port = u16::from_be_bytes([head[9], head[10]]);
+    let ip = match head[0] & 16 {
+        0 => IpAddr::from([head[11], head[12], head[13], head[14]]),
+        _ => IpAddr::from(std::array::from_fn::<u8, 16, _>(|at| head[13 + at])),
+    };
+    let token = Token {
+        kind: if head[0] & 1 == 0 { Kind::Dialog } else { Kind::Path },
+        pair: [Pair::Single, Pair::ClientFacing, Pair::BackendFacing]
+            [usize::from(head[0] >> 1) % 3],
+        from: if head[0] & 8 == 0 { Party::Client } else { Party::Backend },
+        backend: BackendId(number(1)),
+        from_tag: number(5),
+        flow: Flow { socket: SocketId(port), peer: SocketAddr::new(ip, port) },
+    };
+    let mut text = Vec::new();
+    token.write(&signer, rest, &mut text);
+    assert_eq!(Token::read(&text, &signer, rest), Ok((token, 1)));
+    let at = usize::from(head[12]) % text.len();
+    text[at] ^= 1 + head[11] % 255;
+    assert!(Token::read(&text, &signer, rest).is_err(), "every change is noticed");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
