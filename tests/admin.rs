@@ -51,9 +51,11 @@ fn config() -> Config {
             dialog_idle_s: 43_200,
             registration_idle_s: 7200,
             receive_buffer: 1 << 18,
+            ..Limits::default()
         },
         cluster: Cluster { current: None, previous: None, hash_seed: 0 },
         admin: free_tcp_address(),
+        admin_socket: None,
         log: LogLevel::Error,
     }
 }

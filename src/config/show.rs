@@ -21,6 +21,9 @@ impl Display for Config {
         writeln!(f, "record_route = {}", self.record_route)?;
         writeln!(f, "path = \"{}\"", path(self.path))?;
         writeln!(f, "\n[admin]\nlisten = \"{}\"", self.admin)?;
+        if let Some(socket) = &self.admin_socket {
+            writeln!(f, "socket = {}", toml::Value::from(socket.display().to_string()))?;
+        }
         for listener in &self.listeners {
             show_listener(f, listener)?;
         }
@@ -38,6 +41,8 @@ impl Display for Config {
         writeln!(f, "dialog_idle = \"{}\"", show_duration(limits.dialog_idle_s))?;
         writeln!(f, "registration_idle = \"{}\"", show_duration(limits.registration_idle_s))?;
         writeln!(f, "receive_buffer = {}", limits.receive_buffer)?;
+        writeln!(f, "drain_timeout = \"{}\"", show_duration(limits.drain_timeout_s))?;
+        writeln!(f, "remove_timeout = \"{}\"", show_duration(limits.remove_timeout_s))?;
         writeln!(f, "\n[cluster]")?;
         show_key(f, "key", self.cluster.current)?;
         show_key(f, "previous_key", self.cluster.previous)?;
@@ -73,7 +78,7 @@ fn show_key(f: &mut Formatter<'_>, name: &str, key: Option<Key>) -> fmt::Result 
     }
 }
 
-fn policy(policy: Policy) -> (&'static str, Option<&'static str>) {
+pub(super) fn policy(policy: Policy) -> (&'static str, Option<&'static str>) {
     match policy {
         Policy::CallIdHash => ("call-id-hash", Some("rendezvous")),
         Policy::CallIdHashMaglev => ("call-id-hash", Some("maglev")),
@@ -81,7 +86,7 @@ fn policy(policy: Policy) -> (&'static str, Option<&'static str>) {
     }
 }
 
-fn state(state: State) -> &'static str {
+pub(super) fn state(state: State) -> &'static str {
     match state {
         State::Ready => "ready",
         State::Drained => "drained",
@@ -89,7 +94,7 @@ fn state(state: State) -> &'static str {
     }
 }
 
-fn path(mode: PathMode) -> &'static str {
+pub(super) fn path(mode: PathMode) -> &'static str {
     match mode {
         PathMode::Always => "always",
         PathMode::Supported => "supported",
@@ -97,7 +102,7 @@ fn path(mode: PathMode) -> &'static str {
     }
 }
 
-fn log_level(level: LogLevel) -> &'static str {
+pub(super) fn log_level(level: LogLevel) -> &'static str {
     match level {
         LogLevel::Error => "error",
         LogLevel::Warn => "warn",

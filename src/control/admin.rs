@@ -4,6 +4,7 @@
 //! time and in bounded length, and the whole connection has a deadline.
 
 use super::Failure;
+use super::operator::Operator;
 use super::runtime::spawn;
 use crate::metrics::{CONTENT_TYPE, Metrics};
 use http_body_util::Full;
@@ -52,6 +53,8 @@ pub(super) struct View {
     pub(super) metrics: Arc<Metrics>,
     /// Behind /ready.
     pub(super) ready: AtomicBool,
+    /// Behind /api.
+    pub(super) operator: Option<Arc<Operator>>,
 }
 
 /// A bound admin address. Bound before the workers start, so that a busy port stops nothing.

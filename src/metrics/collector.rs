@@ -4,7 +4,7 @@
 //! thread, once a scrape. Every series exists from the start, at 0, so that `rate()` sees its first step.
 
 use super::declared::{self, Kind, Metric, dropped};
-use super::{Cell, Cells};
+use super::{BackendCells, Cell, Cells, Reloads};
 use crate::pool::{Backend, Pool, State};
 use crate::proxy::{Absorb, Answer, Drop, Routed, TokenResult};
 use arc_swap::ArcSwap;
@@ -25,6 +25,8 @@ pub struct Source {
     pub cells: Vec<Arc<Cells>>,
     /// The pool of the moment: names, states and weights of the backends.
     pub pool: Arc<ArcSwap<Pool>>,
+    /// What became of reloads.
+    pub reloads: Arc<Reloads>,
     /// Pins that all shards together can hold.
     pub pins_max: usize,
     /// When the balancer started.
@@ -77,6 +79,7 @@ impl Collector for Scrape {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let mut families = self.process();
+        families.extend(self.reloads());
         families.extend(self.traffic());
         families.extend(self.backends());
         families.extend(self.saturation());
@@ -95,6 +98,23 @@ impl Scrape {
         ]
     }
 
+    fn reloads(&self) -> Vec<MetricFamily> {
+        let reloads = &self.source.reloads;
+        let count = |cell: &Cell| cell.value() as f64;
+        vec![
+            single(declared::CONFIG_GENERATION, count(&reloads.generation)),
+            family(
+                declared::CONFIG_RELOADS,
+                [
+                    (vec!["success"], count(&reloads.succeeded)),
+                    (vec!["failure"], count(&reloads.failed)),
+                ],
+            ),
+            single(declared::CONFIG_LAST_RELOAD_SUCCESSFUL, count(&reloads.last_successful)),
+            single(declared::CONFIG_LAST_RELOAD_TIMESTAMP, count(&reloads.last_success_s)),
+        ]
+    }
+
     fn traffic(&self) -> Vec<MetricFamily> {
         let total = |metric, cell: fn(&Cells) -> &Cell| single(metric, self.sum(cell));
         vec![
@@ -106,6 +126,7 @@ impl Scrape {
             total(declared::ICMP_ERRORS, |c| &c.icmp_errors),
             total(declared::PINS, |c| &c.pins),
             total(declared::DIALOGS, |c| &c.dialogs),
+            total(declared::CALLS, |c| &c.calls),
             self.requests(),
             self.by_place(declared::RESPONSES, CLASSES, |c| &c.responses),
             self.by_place(
@@ -160,9 +181,9 @@ impl Scrape {
         let pool = self.source.pool.load();
         let backends = || pool.backends().iter();
         let name = |backend: &Backend| backend.spec.name.clone();
-        let requests = backends()
-            .enumerate()
-            .map(|(slot, backend)| (vec![name(backend)], self.backend_requests(slot, backend)));
+        let of_each = |cell: fn(&BackendCells) -> &Cell| {
+            backends().map(move |one| (vec![name(one)], self.of_backend(one, cell)))
+        };
         let weights =
             backends().map(|backend| (vec![name(backend)], f64::from(backend.spec.weight)));
         let states = backends().flat_map(|backend| {
@@ -172,22 +193,19 @@ impl Scrape {
             })
         });
         vec![
-            family(declared::BACKEND_REQUESTS, requests),
+            family(declared::BACKEND_REQUESTS, of_each(|c| &c.requests)),
+            family(declared::BACKEND_DIALOGS, of_each(|c| &c.dialogs)),
+            family(declared::BACKEND_CALLS, of_each(|c| &c.calls)),
             family(declared::BACKEND_WEIGHT, weights),
             family(declared::BACKEND_STATE, states),
         ]
     }
 
-    /// Cells outlive pools, so the identity is what counts; the slot is only where to look first.
-    fn backend_requests(&self, slot: usize, backend: &Backend) -> f64 {
-        let of_worker = |cells: &Cells| {
-            let place = match cells.backend_ids.get(slot) {
-                Some(&id) if id == backend.id => Some(slot),
-                _ => cells.backend_ids.iter().position(|&id| id == backend.id),
-            };
-            place.and_then(|place| cells.backend_requests.get(place)).map_or(0, Cell::value)
-        };
-        self.source.cells.iter().map(|cells| of_worker(cells)).sum::<u64>() as f64
+    /// The sum over the workers of one cell of a backend.
+    fn of_backend(&self, backend: &Backend, cell: fn(&BackendCells) -> &Cell) -> f64 {
+        let of_worker =
+            |cells: &Arc<Cells>| cells.backends.of(backend.id).map_or(0, |of| cell(&of).value());
+        self.source.cells.iter().map(of_worker).sum::<u64>() as f64
     }
 
     fn saturation(&self) -> Vec<MetricFamily> {

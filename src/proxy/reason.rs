@@ -86,6 +86,8 @@ reasons! {
         TooManyHops => "too_many_hops",
         /// 500, a backend's request to a name: this balancer resolves no names on the data path.
         Unresolvable => "unresolvable",
+        /// 503, nothing new is taken: this balancer is on its way out (RFC 3261 21.5.4).
+        Draining => "draining",
         /// 505, a version that is not SIP/2.0 (RFC 3261 21.5.6).
         BadVersion => "bad_version",
         /// 513, larger than `max_message` or than a datagram (RFC 3261 21.5.7).

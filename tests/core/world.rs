@@ -69,6 +69,7 @@ pub(crate) fn settings() -> Settings {
         pins_max: 1000,
         dialog_idle_s: 12 * 3600,
         registration_idle_s: 70 * 60,
+        draining: false,
     }
 }
 

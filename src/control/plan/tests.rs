@@ -47,9 +47,11 @@ pub(in super::super) fn config(
             dialog_idle_s: 43_200,
             registration_idle_s: 7200,
             receive_buffer: 1 << 20,
+            ..Limits::default()
         },
         cluster: Cluster { current: None, previous: None, hash_seed: 0 },
         admin: "127.0.0.1:0".parse().expect("a socket address"),
+        admin_socket: None,
         log: LogLevel::Error,
     }
 }
