@@ -299,14 +299,14 @@ fn keys(config: &Config) -> Result<Keys, Failure> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::plan::tests::config;
     use super::*;
     use crate::config::BackendPorts;
     use crate::pool::State;
 
     /// On loopback, with free ports.
-    fn loopback() -> Config {
+    pub(in super::super) fn loopback() -> Config {
         let mut config =
             config(&["127.0.0.1:0"], BackendPorts::Listener, &["127.0.0.1:9", "127.0.0.2:9"]);
         config.workers = Some(2);

@@ -8,7 +8,9 @@
 //! [`Balancer`] alone is a balancer inside another process: the demo and the tests use it.
 
 mod admin;
+mod api;
 mod balancer;
+mod control_socket;
 mod drain;
 mod failure;
 pub mod fleet;
@@ -49,7 +51,7 @@ pub fn run(config: Config) -> Result<(), Failure> {
 pub fn run_with(config: Config, load: Loader) -> Result<(), Failure> {
     log::install(config.log);
     let runtime = runtime::Runtime::new()?;
-    let admin = admin::Admin::bind(config.admin)?;
+    let admin = admin::Admin::bind(config.admin)?.and_on(config.admin_socket.as_deref())?;
     let balancer = Balancer::start(config)?;
     let operator = Arc::new(Operator::new(balancer, load));
     runtime.block_on(serve::serve(operator, admin))
