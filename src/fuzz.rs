@@ -141,6 +141,7 @@ fn settings(tries: u8) -> Settings {
         record_route: true,
         path: PathMode::Always,
         max_message: 65_535,
+        draining: false,
         failover: FailoverSettings { tries, silence_ms: 3000, kept_max: 8 },
         pins_max: PINS_MAX,
         dialog_idle_s: 12 * 3600,

@@ -54,9 +54,11 @@ fn config() -> Config {
             failover_after_s: 3,
             failover_kept: 64,
             receive_buffer: 1 << 18,
+            ..Limits::default()
         },
         cluster: Cluster { current: None, previous: None, hash_seed: 0 },
         admin: free_tcp_address(),
+        admin_socket: None,
         log: LogLevel::Error,
     }
 }

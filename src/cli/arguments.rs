@@ -57,6 +57,17 @@ impl Arguments {
         Ok(loaded)
     }
 
+    /// The configuration once more, for a reload, or what is wrong with it; nothing goes to standard
+    /// error.
+    pub(super) fn reload(&self) -> Result<Loaded, String> {
+        let read = |path: &Path| {
+            config::read(path)
+                .map_err(|failure| format!("cannot read {}: {failure}", path.display()))
+        };
+        let text = self.config.as_deref().map(read).transpose()?;
+        config::load(text.as_ref(), &self.clone().flags()).map_err(|report| report.render(false))
+    }
+
     fn flags(self) -> Flags {
         Flags {
             listen: self.listen,

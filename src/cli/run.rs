@@ -2,20 +2,20 @@
 
 use super::arguments::Arguments;
 use super::{Exit, terminal};
-use crate::config::Config;
+use crate::config::Loaded;
 use crate::control;
 
 /// Loads the configuration and serves.
 pub(super) fn run(arguments: Arguments) -> Exit {
-    match arguments.load() {
-        Ok(loaded) => serve(loaded.config),
+    match arguments.clone().load() {
+        Ok(loaded) => serve(loaded, arguments),
         Err(exit) => exit,
     }
 }
 
 /// The one door to the control room.
-fn serve(config: Config) -> Exit {
-    match control::run(config) {
+fn serve(loaded: Loaded, arguments: Arguments) -> Exit {
+    match control::run_with(loaded.config, Box::new(move || arguments.reload())) {
         Ok(()) => Exit::Success,
         Err(failure) => {
             terminal::error(&failure.text);

@@ -6,7 +6,7 @@
 
 use super::reader::{At, Notes, Table};
 use super::report::{Place, Problem, Report, quoted};
-use super::values::{Fault, backend_ports, duration_s, key, name, one_of};
+use super::values::{Fault, backend_ports, duration_s, key, name, one_of, socket_path};
 use super::{BackendPorts, Limits, LogLevel, address};
 use crate::limits::{MESSAGE_SIZE_MAX, WORKERS_MAX};
 use crate::pool::State;
@@ -14,6 +14,7 @@ use crate::proxy::{Key, PathMode, TRIES_MAX};
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use toml::de::DeTable;
 
 /// What file and flags say, each value good by itself.
@@ -24,6 +25,7 @@ pub(super) struct Raw {
     pub(super) record_route: Option<bool>,
     pub(super) path: Option<PathMode>,
     pub(super) admin: Option<At<SocketAddr>>,
+    pub(super) admin_socket: Option<PathBuf>,
     pub(super) listeners: Vec<RawListener>,
     pub(super) pools: Vec<RawPool>,
     pub(super) limits: Limits,
@@ -97,6 +99,8 @@ fn top_level(mut top: Table<'_>) -> Raw {
     };
     if let Some(mut admin) = top.table("admin", "[admin]") {
         raw.admin = admin.parsed("listen", "\"127.0.0.1:9060\"", address::admin);
+        let example = "\"/run/sipring/control.sock\"";
+        raw.admin_socket = admin.parsed("socket", example, socket_path).map(|at| at.value);
         admin.finish(&[]);
     }
     raw.listeners = top.tables("listener", LISTENER).into_iter().filter_map(listener).collect();
@@ -151,6 +155,7 @@ fn backend(mut table: Table<'_>) -> Option<RawBackend> {
 
 fn limits(mut table: Table<'_>) -> Limits {
     let idle = |text: &str| duration_s(text, IDLE_S);
+    let patience = |text: &str| duration_s(text, PATIENCE_S);
     let default = Limits::default();
     let size = |at: Option<At<u64>>, default| at.map_or(default, |at| at.value as usize);
     let limits = Limits {
@@ -170,6 +175,12 @@ fn limits(mut table: Table<'_>) -> Limits {
             .parsed("failover_after", "\"3s\"", |text| duration_s(text, FAILOVER_AFTER_S))
             .map_or(default.failover_after_s, |at| at.value),
         failover_kept: size(table.integer("failover_kept", FAILOVER_KEPT), default.failover_kept),
+        drain_timeout_s: table
+            .parsed("drain_timeout", "\"30s\"", patience)
+            .map_or(default.drain_timeout_s, |at| at.value),
+        remove_timeout_s: table
+            .parsed("remove_timeout", "\"1h\"", patience)
+            .map_or(default.remove_timeout_s, |at| at.value),
     };
     table.finish(&[]);
     limits
@@ -235,6 +246,9 @@ const PINS: RangeInclusive<u64> = 1_000..=100_000_000;
 
 /// From 64*T1 (RFC 3261 section 17), below which a pin would end before its transaction, to 30 days.
 const IDLE_S: RangeInclusive<u32> = 32..=30 * 86_400;
+
+/// How long calls may take to end: from not at all to 30 days.
+const PATIENCE_S: RangeInclusive<u32> = 0..=30 * 86_400;
 
 /// From one whole datagram to what the kernel can double without an overflow.
 const FAILOVER_TRIES: RangeInclusive<u64> = 1..=TRIES_MAX as u64;

@@ -7,6 +7,7 @@
 //! 4. Out comes a [`Config`] with warnings, or a [`Report`] of everything that is wrong.
 
 mod address;
+mod diff;
 mod file;
 mod flags;
 mod load;
@@ -16,6 +17,7 @@ mod show;
 mod validate;
 mod values;
 
+pub use diff::Diff;
 pub use flags::Flags;
 pub use load::{FILE_SIZE_MAX, Loaded, Text, load, read};
 pub use report::Report;
@@ -24,6 +26,7 @@ use crate::pool::{Policy, State};
 use crate::proxy::{Key, PathMode};
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 /// A whole, valid configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +49,8 @@ pub struct Config {
     pub cluster: Cluster,
     /// Admin HTTP address; loopback by default.
     pub admin: SocketAddr,
+    /// Unix socket of the same server; `None`: none.
+    pub admin_socket: Option<PathBuf>,
     /// Log level.
     pub log: LogLevel,
 }
@@ -113,6 +118,10 @@ pub struct Limits {
     pub failover_after_s: u32,
     /// Requests kept for failover at once in the whole process.
     pub failover_kept: usize,
+    /// Seconds that calls get to end after TERM.
+    pub drain_timeout_s: u32,
+    /// Seconds that calls of a removed backend get to end.
+    pub remove_timeout_s: u32,
 }
 
 /// `[cluster]`.
@@ -151,6 +160,8 @@ impl Default for Limits {
             failover_tries: 3,
             failover_after_s: 3,
             failover_kept: 8192,
+            drain_timeout_s: 30,
+            remove_timeout_s: 3_600,
         }
     }
 }

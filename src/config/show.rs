@@ -21,6 +21,9 @@ impl Display for Config {
         writeln!(f, "record_route = {}", self.record_route)?;
         writeln!(f, "path = \"{}\"", path(self.path))?;
         writeln!(f, "\n[admin]\nlisten = \"{}\"", self.admin)?;
+        if let Some(socket) = &self.admin_socket {
+            writeln!(f, "socket = {}", toml::Value::from(socket.display().to_string()))?;
+        }
         for listener in &self.listeners {
             show_listener(f, listener)?;
         }
@@ -41,6 +44,8 @@ impl Display for Config {
         writeln!(f, "failover_tries = {}", limits.failover_tries)?;
         writeln!(f, "failover_after = \"{}\"", show_duration(limits.failover_after_s))?;
         writeln!(f, "failover_kept = {}", limits.failover_kept)?;
+        writeln!(f, "drain_timeout = \"{}\"", show_duration(limits.drain_timeout_s))?;
+        writeln!(f, "remove_timeout = \"{}\"", show_duration(limits.remove_timeout_s))?;
         writeln!(f, "\n[cluster]")?;
         show_key(f, "key", self.cluster.current)?;
         show_key(f, "previous_key", self.cluster.previous)?;
@@ -76,7 +81,7 @@ fn show_key(f: &mut Formatter<'_>, name: &str, key: Option<Key>) -> fmt::Result 
     }
 }
 
-fn policy(policy: Policy) -> (&'static str, Option<&'static str>) {
+pub(super) fn policy(policy: Policy) -> (&'static str, Option<&'static str>) {
     match policy {
         Policy::CallIdHash => ("call-id-hash", Some("rendezvous")),
         Policy::CallIdHashMaglev => ("call-id-hash", Some("maglev")),
@@ -84,7 +89,7 @@ fn policy(policy: Policy) -> (&'static str, Option<&'static str>) {
     }
 }
 
-fn state(state: State) -> &'static str {
+pub(super) fn state(state: State) -> &'static str {
     match state {
         State::Ready => "ready",
         State::Drained => "drained",
@@ -92,7 +97,7 @@ fn state(state: State) -> &'static str {
     }
 }
 
-fn path(mode: PathMode) -> &'static str {
+pub(super) fn path(mode: PathMode) -> &'static str {
     match mode {
         PathMode::Always => "always",
         PathMode::Supported => "supported",
@@ -100,7 +105,7 @@ fn path(mode: PathMode) -> &'static str {
     }
 }
 
-fn log_level(level: LogLevel) -> &'static str {
+pub(super) fn log_level(level: LogLevel) -> &'static str {
     match level {
         LogLevel::Error => "error",
         LogLevel::Warn => "warn",

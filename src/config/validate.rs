@@ -50,6 +50,7 @@ pub(super) fn validate(raw: Raw, report: &mut Report) -> Config {
             hash_seed: seed,
         },
         admin,
+        admin_socket: raw.admin_socket,
         log: raw.log.unwrap_or(LogLevel::Info),
     }
 }

@@ -5,6 +5,7 @@ use super::report::{nearest, quoted};
 use crate::limits::BACKEND_PORTS_MAX;
 use crate::proxy::Key;
 use std::ops::{Range, RangeInclusive};
+use std::path::PathBuf;
 
 /// Why a value's text is not good. Offsets count within that text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -191,6 +192,23 @@ pub(super) fn name(text: &str) -> Result<String, Fault> {
         return Err(Fault::new(0..text.len(), title, format!("expected 1 to {NAME_SIZE_MAX}")));
     }
     Ok(text.to_owned())
+}
+
+/// A Unix socket's path: absolute, for it must not hang on where the process was started, and no
+/// longer than the kernel takes (unix(7): 108 bytes with the NUL).
+pub(super) fn socket_path(text: &str) -> Result<PathBuf, Fault> {
+    let wrong = |title: String, label: &str| {
+        Err(Fault::new(0..text.len(), title, label)
+            .help("write a path from the root, such as \"/run/sipring/control.sock\""))
+    };
+    if !text.starts_with('/') || text.ends_with('/') || text.contains(char::is_control) {
+        return wrong(format!("{} is no path of a socket", quoted(text)), "not a whole path");
+    }
+    if text.len() >= 108 {
+        let title = format!("a socket's path of {} bytes is too long", text.len());
+        return wrong(title, "at most 107 bytes");
+    }
+    Ok(PathBuf::from(text))
 }
 
 /// A duration as [`duration_s`] reads it.

@@ -1,29 +1,40 @@
-//! The admin HTTP server: metrics, liveness, readiness. Read only; loopback by default.
+//! The admin HTTP server: metrics, liveness, readiness, and the API; on TCP, loopback by default, and
+//! on a Unix socket.
 //!
 //! A bad client never hurts: connections are bounded, one answers one request, its head must come in
 //! time and in bounded length, and the whole connection has a deadline.
 
 use super::Failure;
+use super::api::{self, Ask};
+use super::control_socket::Control;
+use super::operator::Operator;
 use super::runtime::spawn;
 use crate::metrics::{CONTENT_TYPE, Metrics};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE as CONTENT_TYPE_HEADER, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_TYPE as CONTENT_TYPE_HEADER, HeaderValue, ORIGIN};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+const JSON: &str = "application/json";
 const PLAIN: &str = "text/plain; charset=utf-8";
-const INDEX: &str =
-    concat!("sipring ", env!("CARGO_PKG_VERSION"), ": see /metrics, /live and /ready\n");
+const INDEX: &str = concat!(
+    "sipring ",
+    env!("CARGO_PKG_VERSION"),
+    ": see /metrics, /live, /ready and /api/v1/status\n"
+);
 
 /// What clients can ask of it.
 #[derive(Clone, Copy, Debug)]
@@ -52,12 +63,15 @@ pub(super) struct View {
     pub(super) metrics: Arc<Metrics>,
     /// Behind /ready.
     pub(super) ready: AtomicBool,
+    /// Behind /api.
+    pub(super) operator: Option<Arc<Operator>>,
 }
 
 /// A bound admin address. Bound before the workers start, so that a busy port stops nothing.
 #[derive(Debug)]
 pub(super) struct Admin {
     listener: std::net::TcpListener,
+    control: Option<Control>,
     bounds: Bounds,
 }
 
@@ -68,7 +82,15 @@ impl Admin {
         let refused = |error| Failure::bind(&format!("admin {address}"), &error);
         let listener = std::net::TcpListener::bind(address).map_err(refused)?;
         listener.set_nonblocking(true).map_err(refused)?;
-        Ok(Self { listener, bounds: BOUNDS })
+        Ok(Self { listener, control: None, bounds: BOUNDS })
+    }
+
+    /// And on a Unix socket, which goes with it.
+    ///
+    /// # Errors
+    /// When another process serves there, or the path cannot be made.
+    pub(super) fn and_on(self, socket: Option<&Path>) -> Result<Self, Failure> {
+        Ok(Self { control: socket.map(Control::bind).transpose()?, ..self })
     }
 
     /// The real address, also where the config says port 0.
@@ -84,18 +106,33 @@ impl Admin {
     /// # Errors
     /// When the runtime cannot watch the socket.
     pub(super) fn serve(self, view: Arc<View>) -> Result<(), Failure> {
-        let listener = TcpListener::from_std(self.listener)
-            .map_err(|error| Failure::run_time(format!("admin socket: {error}")))?;
-        spawn(accept(listener, view, self.bounds));
+        let refused = |error| Failure::run_time(format!("admin socket: {error}"));
+        let listener = TcpListener::from_std(self.listener).map_err(refused)?;
+        if let Some(control) = self.control {
+            let (listener, path) = control.listen().map_err(refused)?;
+            let view = view.clone();
+            spawn(async move {
+                let _path = path; // it goes with the listener
+                accept(async || Ok(listener.accept().await?.0), view, self.bounds).await;
+            });
+        }
+        spawn(async move {
+            accept(async || Ok(listener.accept().await?.0), view, self.bounds).await;
+        });
         Ok(())
     }
 }
 
-async fn accept(listener: TcpListener, view: Arc<View>, bounds: Bounds) {
+/// Serves what `next` accepts.
+async fn accept<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+    next: impl AsyncFn() -> io::Result<S>,
+    view: Arc<View>,
+    bounds: Bounds,
+) {
     let slots = Arc::new(Semaphore::new(bounds.connections));
     while let Ok(slot) = slots.clone().acquire_owned().await {
-        match listener.accept().await {
-            Ok((stream, _)) => spawn(connection(stream, view.clone(), bounds, slot)),
+        match next().await {
+            Ok(stream) => spawn(connection(stream, view.clone(), bounds, slot)),
             Err(error) => {
                 tracing::warn!("admin: a connection cannot be accepted: {error}");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -105,14 +142,14 @@ async fn accept(listener: TcpListener, view: Arc<View>, bounds: Bounds) {
 }
 
 async fn connection(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     view: Arc<View>,
     bounds: Bounds,
     _slot: OwnedSemaphorePermit,
 ) {
     let answer = |request: Request<Incoming>| {
-        let response = respond(&view, request.method(), request.uri().path());
-        std::future::ready(Ok::<_, Infallible>(response))
+        let view = view.clone();
+        async move { Ok::<_, Infallible>(answer(&view, &request).await) }
     };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -125,6 +162,27 @@ async fn connection(
         Ok(Err(error)) => tracing::debug!("admin: connection ended: {error}"),
         Err(_) => tracing::debug!("admin: connection cut after {:?}", bounds.connection),
     }
+}
+
+async fn answer(view: &View, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let (method, path) = (request.method(), request.uri().path());
+    let Some(operator) = view.operator.as_ref().filter(|_| path.starts_with("/api/")) else {
+        return respond(view, method, path);
+    };
+    let ask = Ask {
+        reads: method == Method::GET || method == Method::HEAD,
+        posts: method == Method::POST,
+        from_page: request.headers().contains_key(ORIGIN),
+        path,
+        query: request.uri().query().unwrap_or_default(),
+    };
+    let said = api::respond(operator, ask).await;
+    let status = StatusCode::from_u16(said.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = text(status, JSON, said.json);
+    if let Some(methods) = said.allow {
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    }
+    response
 }
 
 fn respond(view: &View, method: &Method, path: &str) -> Response<Full<Bytes>> {

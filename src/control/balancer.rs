@@ -7,28 +7,41 @@ use super::plan::{self, Network, Outline};
 use super::{Failure, log, ports};
 use crate::config::Config;
 use crate::io::os;
-use crate::metrics::{Cells, Metrics, Source};
-use crate::pool::{Policy, Pool};
+use crate::metrics::{Cells, Metrics, Reloads, Source};
+use crate::pool::{BackendId, Pool, PoolError};
 use crate::proxy::{FailoverSettings, Key, Keys, LocalSocket, Role, Settings, Side};
-use crate::worker::{Plan, Workers};
+use crate::worker::{Answer, Plan, Workers};
 use arc_swap::ArcSwap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 /// A running balancer.
 #[derive(Debug)]
 pub struct Balancer {
-    workers: Workers,
+    /// `None` once they have ended.
+    workers: Mutex<Option<Workers>>,
     pool: Arc<ArcSwap<Pool>>,
-    policy: Policy,
-    hash_seed: u64,
-    /// Whoever changes it publishes the pool that follows from it before letting go.
-    fleet: Mutex<Fleet>,
+    /// Whoever changes it publishes what follows from it before letting go.
+    pub(super) live: Mutex<Live>,
+    pub(super) reloads: Arc<Reloads>,
     cells: Vec<Arc<Cells>>,
     metrics: Arc<Metrics>,
-    sockets: Vec<LocalSocket>,
+    pub(super) sockets: Vec<LocalSocket>,
+    started: SystemTime,
     summary: String,
+}
+
+/// What changes while it runs.
+#[derive(Clone, Debug)]
+pub(super) struct Live {
+    /// As it was loaded, but for what waits for a restart.
+    pub(super) config: Config,
+    pub(super) fleet: Fleet,
+    /// One for each worker.
+    pub(super) settings: Vec<Arc<Settings>>,
+    /// Why the last reload was refused, if it was.
+    pub(super) refused: Option<String>,
 }
 
 impl Balancer {
@@ -38,7 +51,7 @@ impl Balancer {
     /// # Errors
     /// When io_uring, a port or a way to a backend is missing, or the config contradicts the machine;
     /// nothing is left running then.
-    pub fn start(mut config: Config) -> Result<Self, Failure> {
+    pub fn start(config: Config) -> Result<Self, Failure> {
         let cores = os::allowed_cores().map_or(1, |cores| cores.len());
         let workers = plan::worker_count(&config, cores)?;
         if config.workers.is_none() && workers < cores {
@@ -47,38 +60,41 @@ impl Balancer {
                  every core"
             );
         }
-        ports::choose(&mut config.listeners)?;
-        let network = ask_network(&config)?;
-        let outline = plan::outline(&config, workers, &network)?;
-        Self::assemble(&config, outline, workers <= cores)
+        let mut bound = config.clone();
+        ports::choose(&mut bound.listeners)?;
+        let network = ask_network(&bound)?;
+        let outline = plan::outline(&bound, workers, &network)?;
+        Self::assemble(config, outline, workers <= cores)
     }
 
-    fn assemble(config: &Config, outline: Outline, pin_to_cores: bool) -> Result<Self, Failure> {
+    fn assemble(config: Config, outline: Outline, pin_to_cores: bool) -> Result<Self, Failure> {
         let Outline { sockets, sides, backends } = outline;
         let workers = sides.len();
-        let (policy, hash_seed) = (config.pool.policy, config.cluster.hash_seed);
-        let fleet = Fleet::new(backends, SystemTime::now());
-        let first = Pool::build(fleet.effective(), policy, hash_seed)?;
-        let pool = Arc::new(ArcSwap::from_pointee(first));
-        let settings = settings(config, keys(config)?, &sockets, sides);
+        let started = SystemTime::now();
+        let fleet = Fleet::new(backends, started);
+        let pool = Arc::new(ArcSwap::from_pointee(build(&fleet, &config)?));
+        let settings = settings(&config, keys(&config)?, &sockets, sides);
         let ids: Vec<_> = pool.load().backends().iter().map(|backend| backend.id).collect();
         let cells: Vec<_> = (0..workers).map(|_| Arc::new(Cells::new(ids.clone()))).collect();
+        let reloads = Arc::new(Reloads::new(started));
         let metrics = Metrics::new(Source {
             cells: cells.clone(),
             pool: pool.clone(),
+            reloads: reloads.clone(),
             pins_max: settings.iter().map(|settings| settings.pins_max).sum(),
-            started: SystemTime::now(),
+            started,
         });
-        let summary = log::summary(config, &sockets, workers);
+        let summary = log::summary(&config, &sockets, workers);
         let workers = Workers::start(Plan {
-            settings,
+            settings: settings.clone(),
             pool: pool.clone(),
             cells: cells.clone(),
             receive_buffer: config.limits.receive_buffer,
             pin_to_cores,
         })?;
-        let (fleet, metrics) = (Mutex::new(fleet), Arc::new(metrics));
-        Ok(Self { workers, pool, policy, hash_seed, fleet, cells, metrics, sockets, summary })
+        let live = Mutex::new(Live { config, fleet, settings, refused: None });
+        let (workers, metrics) = (Mutex::new(Some(workers)), Arc::new(metrics));
+        Ok(Self { workers, pool, live, reloads, cells, metrics, sockets, started, summary })
     }
 
     /// Sets what the administrator wants of a backend and publishes the pool that follows from it,
@@ -92,20 +108,88 @@ impl Balancer {
 
     /// Looks at the backends as they are at run time.
     pub fn with_fleet<T>(&self, look: impl FnOnce(&Fleet) -> T) -> T {
-        look(&self.fleet.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&self.live().fleet)
+    }
+
+    /// Looks whose calls have ended: removed backends go then. To be called about once a second.
+    pub fn look(&self) {
+        let mut live = self.live();
+        let noted = live.fleet.noted();
+        if live.fleet.look(&|id| self.calls_on(id), SystemTime::now()) {
+            match build(&live.fleet, &live.config) {
+                Ok(pool) => self.publish(pool),
+                Err(error) => tracing::error!("the pool stays as it is: {error}"),
+            }
+        }
+        live.fleet.log_since(noted);
+    }
+
+    /// How long calls get to end after TERM.
+    pub fn drain_timeout(&self) -> Duration {
+        Duration::from_secs(self.live().config.limits.drain_timeout_s.into())
+    }
+
+    /// Calls on a backend, confirmed or still being set up, as the workers said last.
+    pub fn calls_on(&self, id: BackendId) -> u64 {
+        let of_worker =
+            |cells: &Arc<Cells>| cells.backends.of(id).map_or(0, |cells| cells.calls.value());
+        self.cells.iter().map(of_worker).sum()
+    }
+
+    /// Calls in all, confirmed or still being set up, as the workers said last.
+    pub fn calls(&self) -> u64 {
+        self.cells.iter().map(|cells| cells.calls.value()).sum()
     }
 
     /// Changes the fleet and publishes the pool that follows from it, if anything has changed.
-    fn change(
+    pub(super) fn change(
         &self,
         change: impl FnOnce(&mut Fleet, SystemTime) -> Result<bool, UnknownBackend>,
     ) -> Result<(), Failure> {
-        let mut fleet = self.fleet.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut live = self.live();
+        let mut fleet = live.fleet.clone();
         if change(&mut fleet, SystemTime::now())? {
-            let pool = Pool::build(fleet.effective(), self.policy, self.hash_seed)?;
-            self.pool.store(Arc::new(pool));
+            self.publish(build(&fleet, &live.config)?);
         }
+        fleet.log_since(live.fleet.noted());
+        live.fleet = fleet;
         Ok(())
+    }
+
+    /// Gives the workers another pool, with cells for every backend in it.
+    pub(super) fn publish(&self, pool: Pool) {
+        let ids: Vec<_> = pool.backends().iter().map(|backend| backend.id).collect();
+        self.cells.iter().for_each(|cells| cells.backends.add(ids.iter().copied()));
+        self.pool.store(Arc::new(pool));
+        self.cells.iter().for_each(|cells| cells.backends.keep(&ids));
+    }
+
+    pub(super) fn live(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the workers other settings.
+    pub(super) fn configure(&self, settings: &[Arc<Settings>]) {
+        if let Some(workers) = &*self.workers() {
+            workers.configure(settings);
+        }
+    }
+
+    /// Asks every worker for the backend of a Call-ID's pin; each answers once it has taken over all
+    /// settings and refreshed its gauges.
+    pub(super) fn ask(&self, call_id: &[u8], answer: &Answer) {
+        if let Some(workers) = &*self.workers() {
+            workers.ask(call_id, answer);
+        }
+    }
+
+    fn workers(&self) -> MutexGuard<'_, Option<Workers>> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When it was started.
+    pub fn started(&self) -> SystemTime {
+        self.started
     }
 
     /// The pool of the moment.
@@ -136,17 +220,24 @@ impl Balancer {
 
     /// True once a worker has ended by itself: the balancer serves only a part of the calls then.
     pub fn failed(&self) -> bool {
-        self.workers.failed()
+        self.workers().as_ref().is_some_and(Workers::failed)
     }
 
     /// Ends the workers after the turn they are in, and waits for them.
-    pub fn stop(self) {
-        self.workers.stop();
+    pub fn stop(&self) {
+        let workers = self.workers().take();
+        drop(workers); // without the lock: it takes a while
     }
 }
 
+/// The pool that follows from fleet and config.
+pub(super) fn build(fleet: &Fleet, config: &Config) -> Result<Pool, PoolError> {
+    let (policy, seed) = (config.pool.policy, config.cluster.hash_seed);
+    Pool::build_with_leaving(fleet.effective(), fleet.leaving(), policy, seed)
+}
+
 /// The machine's answers that the plan needs.
-fn ask_network(config: &Config) -> Result<Network, Failure> {
+pub(super) fn ask_network(config: &Config) -> Result<Network, Failure> {
     let has_wildcard = config.listeners.iter().any(|listener| listener.bind.ip().is_unspecified());
     let local = if has_wildcard {
         os::local_addresses().map_err(|error| {
@@ -172,25 +263,33 @@ fn settings(
 ) -> Vec<Arc<Settings>> {
     let workers = sides.len();
     let of_worker = |sides| {
-        Arc::new(Settings {
+        let fixed = Settings {
             keys: keys.clone(),
             sockets: sockets.to_vec(),
             sides,
             aliases: Vec::new(),
+            pins_max: config.limits.pins / workers,
+            draining: false,
+            // What follows is set again by each reload.
+            failover: failover(config, workers),
             record_route: config.record_route,
             path: config.path,
             max_message: config.limits.max_message,
-            failover: FailoverSettings {
-                tries: config.limits.failover_tries,
-                silence_ms: config.limits.failover_after_s * 1000,
-                kept_max: (config.limits.failover_kept / workers).max(1),
-            },
-            pins_max: config.limits.pins / workers,
             dialog_idle_s: config.limits.dialog_idle_s,
             registration_idle_s: config.limits.registration_idle_s,
-        })
+        };
+        Arc::new(fixed)
     };
     sides.into_iter().map(of_worker).collect()
+}
+
+/// The table of kept requests has the size that it started with; the rest is live.
+pub(super) fn failover(config: &Config, workers: usize) -> FailoverSettings {
+    FailoverSettings {
+        tries: config.limits.failover_tries,
+        silence_ms: config.limits.failover_after_s * 1000,
+        kept_max: (config.limits.failover_kept / workers).max(1),
+    }
 }
 
 fn keys(config: &Config) -> Result<Keys, Failure> {
@@ -210,14 +309,14 @@ fn keys(config: &Config) -> Result<Keys, Failure> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::plan::tests::config;
     use super::*;
     use crate::config::BackendPorts;
     use crate::pool::State;
 
     /// On loopback, with free ports.
-    fn loopback() -> Config {
+    pub(in super::super) fn loopback() -> Config {
         let mut config =
             config(&["127.0.0.1:0"], BackendPorts::Listener, &["127.0.0.1:9", "127.0.0.2:9"]);
         config.workers = Some(2);
@@ -233,7 +332,10 @@ mod tests {
         let text = balancer.metrics().text().unwrap();
         assert!(text.contains("\nsipring_pins_max 1000\n"), "{text}");
         assert!(text.contains("\nsipring_workers 2\n"), "{text}");
-        assert_eq!(balancer.cells()[0].backend_requests.len(), 2);
+        let pool = balancer.pool();
+        let of =
+            |cells: &Cells| pool.backends().iter().all(|one| cells.backends.of(one.id).is_some());
+        assert!(balancer.cells().iter().all(|cells| of(cells)));
         balancer.stop();
     }
 

@@ -5,10 +5,14 @@
 //! administrative state (ready, drain, maint: by whom, since when) and the weight. Each change has a
 //! reason, a time and an author, and is an [`Event`]. Pure: times are arguments.
 
+mod change;
+
+pub use change::Calls;
+
 use crate::pool::{BackendSpec, State};
 use std::collections::VecDeque;
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// Events that are kept for those who ask later.
 const EVENTS_MAX: usize = 200;
@@ -91,8 +95,23 @@ pub struct Member {
     pub admin: Known<Admin>,
     /// Whether it answers.
     pub up: Known<bool>,
+    /// Whether the will is somebody's at run time, against the config: it survives reloads then.
+    pub overridden: bool,
     /// A weight set at run time, which survives reloads.
     pub weight: Option<u16>,
+    /// Its calls are awaited: it is drained.
+    pub drain: Option<Awaited>,
+    /// It has left the config: its calls are awaited, then it goes.
+    pub leaving: Option<Awaited>,
+}
+
+/// Since when, and how long, the end of a backend's calls is awaited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Awaited {
+    /// Since when.
+    pub since: SystemTime,
+    /// When it is awaited no longer; `None`: for ever.
+    pub until: Option<SystemTime>,
 }
 
 impl Member {
@@ -102,14 +121,25 @@ impl Member {
         let admin = Known { value: Admin::from(spec.state), reason, since, who };
         let (reason, since, who) = known("not probed yet");
         let up = Known { value: true, reason, since, who };
-        Self { spec, admin, up, weight: None }
+        let (overridden, weight, leaving) = (false, None, None);
+        let mut member = Self { spec, admin, up, overridden, weight, drain: None, leaving };
+        member.await_calls(now, None);
+        member
+    }
+
+    /// A drained backend's calls are awaited, any other's are not.
+    fn await_calls(&mut self, now: SystemTime, within: Option<Duration>) {
+        let drained = self.admin.value == Admin::Drain;
+        let until = within.map(|within| now + within);
+        self.drain = drained.then_some(Awaited { since: now, until });
     }
 
     /// What the workers see of it.
-    fn effective(&self) -> BackendSpec {
+    pub fn effective(&self) -> BackendSpec {
         let state = match (self.admin.value, self.up.value) {
             (Admin::Maint, _) | (Admin::Ready, false) => State::Down,
             (Admin::Drain, _) => State::Drained,
+            (Admin::Ready, true) if self.leaving.is_some() => State::Drained,
             (Admin::Ready, true) => State::Ready,
         };
         let weight = self.weight.unwrap_or(self.spec.weight);
@@ -143,20 +173,22 @@ impl fmt::Display for UnknownBackend {
 }
 
 /// All backends at run time.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Fleet {
     members: Vec<Member>,
     events: VecDeque<Event>,
+    /// Events ever, those that are no more kept too.
+    noted: u64,
 }
 
 impl Fleet {
     /// As the config has them.
     pub fn new(specs: Vec<BackendSpec>, now: SystemTime) -> Self {
         let members = specs.into_iter().map(|spec| Member::new(spec, now)).collect();
-        Self { members, events: VecDeque::new() }
+        Self { members, events: VecDeque::new(), noted: 0 }
     }
 
-    /// Every backend, in the order of the config.
+    /// Every backend, in the order of the config; then those that are leaving.
     pub fn members(&self) -> &[Member] {
         &self.members
     }
@@ -166,9 +198,14 @@ impl Fleet {
         self.events.iter()
     }
 
-    /// What the workers are to see.
+    /// What the workers are to see of those that the config has.
     pub fn effective(&self) -> Vec<BackendSpec> {
-        self.members.iter().map(Member::effective).collect()
+        self.members.iter().filter(|one| one.leaving.is_none()).map(Member::effective).collect()
+    }
+
+    /// What the workers are to see of those that have left the config.
+    pub fn leaving(&self) -> Vec<BackendSpec> {
+        self.members.iter().filter(|one| one.leaving.is_some()).map(Member::effective).collect()
     }
 
     /// Sets what the administrator wants. `Ok(false)`: it was so already.
@@ -188,7 +225,9 @@ impl Fleet {
             return Ok(false);
         }
         let reason = reason.to_owned();
+        member.overridden = who != Who::Config && value != Admin::from(member.spec.state);
         member.admin = Known { value, reason: reason.clone(), since: now, who: who.clone() };
+        member.await_calls(now, None);
         self.note(Event { at: now, backend: backend.into(), what: value.to_string(), reason, who });
         Ok(true)
     }
@@ -222,17 +261,25 @@ impl Fleet {
     }
 
     fn note(&mut self, event: Event) {
-        tracing::info!(
-            "backend {:?}: {} ({}, by {})",
-            event.backend,
-            event.what,
-            event.reason,
-            event.who
-        );
         if self.events.len() == EVENTS_MAX {
             self.events.pop_front();
         }
         self.events.push_back(event);
+        self.noted += 1;
+    }
+
+    /// Events ever: what to give to [`Fleet::log_since`] after a change.
+    pub fn noted(&self) -> u64 {
+        self.noted
+    }
+
+    /// Logs the events since then. Apart from noting them, for a change may yet be given up.
+    pub fn log_since(&self, noted: u64) {
+        let new = usize::try_from(self.noted - noted).unwrap_or(usize::MAX);
+        for event in self.events.iter().skip(self.events.len().saturating_sub(new)) {
+            let Event { backend, what, reason, who, .. } = event;
+            tracing::info!("backend {backend:?}: {what} ({reason}, by {who})");
+        }
     }
 }
 

@@ -4,26 +4,48 @@ use crate::config::{Config, LogLevel};
 use crate::proxy::{LocalSocket, Role};
 use std::fmt::Write;
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, reload};
 
 /// Addresses and backends that the start line names before it only counts them.
 const NAMED_MAX: usize = 8;
 
 /// Sends the log to stderr from now on. A second call changes nothing: the first one stays.
 pub(super) fn install(level: LogLevel) {
-    let level = match level {
+    let (filter, handle) = reload::Layer::new(filter(level));
+    let lines = tracing_subscriber::fmt::layer()
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    let installed = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    if installed.is_ok() {
+        let _ = LEVEL.set(handle); // the first one to install is alone here
+    }
+}
+
+/// Logs from this level on. Without effect where another log than ours is installed.
+pub(super) fn set_level(level: LogLevel) {
+    if let Some(handle) = LEVEL.get()
+        && let Err(error) = handle.reload(filter(level))
+    {
+        tracing::warn!("the log level stays as it is: {error}");
+    }
+}
+
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
-    };
-    let _ = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .try_init();
+    }
 }
+
+/// The level of the installed log.
+static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
 
 /// What runs, in one line: where it listens, where it forwards, how many workers, which key.
 pub(super) fn summary(config: &Config, sockets: &[LocalSocket], workers: usize) -> String {

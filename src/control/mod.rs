@@ -8,12 +8,17 @@
 //! [`Balancer`] alone is a balancer inside another process: the demo and the tests use it.
 
 mod admin;
+mod api;
 mod balancer;
+mod control_socket;
+mod drain;
 mod failure;
 pub mod fleet;
 mod log;
+mod operator;
 mod plan;
 mod ports;
+mod reload;
 mod runtime;
 mod serve;
 mod signals;
@@ -21,17 +26,33 @@ mod signals;
 pub use balancer::Balancer;
 pub use failure::Failure;
 pub use fleet::Admin;
+pub use operator::Loader;
+pub use reload::Reloaded;
 
-use crate::config::Config;
+use crate::config::{Config, Loaded, Report};
+use operator::Operator;
+use std::sync::Arc;
 
-/// Runs a balancer until INT or TERM ends it; the calling thread is the control thread.
+/// Runs a balancer until a signal ends it; the calling thread is the control thread. A reload finds
+/// the same configuration again.
+///
+/// # Errors
+/// As [`run_with`].
+pub fn run(config: Config) -> Result<(), Failure> {
+    let again = config.clone();
+    let same = move || Ok(Loaded { warnings: Report::default(), config: again.clone() });
+    run_with(config, Box::new(same))
+}
+
+/// Runs a balancer until a signal ends it; `load` finds the configuration again for a reload.
 ///
 /// # Errors
 /// Why it could not start or go on, with the exit code of the process.
-pub fn run(config: Config) -> Result<(), Failure> {
+pub fn run_with(config: Config, load: Loader) -> Result<(), Failure> {
     log::install(config.log);
     let runtime = runtime::Runtime::new()?;
-    let admin = admin::Admin::bind(config.admin)?;
+    let admin = admin::Admin::bind(config.admin)?.and_on(config.admin_socket.as_deref())?;
     let balancer = Balancer::start(config)?;
-    runtime.block_on(serve::serve(balancer, admin))
+    let operator = Arc::new(Operator::new(balancer, load));
+    runtime.block_on(serve::serve(operator, admin))
 }

@@ -51,7 +51,7 @@ pub(super) fn outline(
     network: &Network,
 ) -> Result<Outline, Failure> {
     let listeners = listener_sockets(&config.listeners, &network.local)?;
-    let (locals, backends) = backends_by_side(config, network)?;
+    let (locals, backends) = backends_by_side(config, network, None)?;
     let layout = Layout { listeners: &listeners, locals: &locals, ports: config.backend_ports };
     let sides = (0..workers).map(|worker| layout.sides(worker)).collect::<Result<_, _>>()?;
     let ports = layout.backend_port_sockets()?;
@@ -129,10 +129,27 @@ fn expanded(
     Ok(of_family.into_iter().filter(|&address| !has_its_own(address)).collect())
 }
 
-/// The sides' local addresses, sorted, and each backend with the place of its side.
+/// The backends of another config for sockets that are open already, with sides on `locals`.
+///
+/// # Errors
+/// When a backend cannot be reached, or not over these sides, or is one of our own sockets.
+pub(super) fn backends_on(
+    config: &Config,
+    network: &Network,
+    locals: &[IpAddr],
+    sockets: &[LocalSocket],
+) -> Result<Vec<BackendSpec>, Failure> {
+    let (_, backends) = backends_by_side(config, network, Some(locals))?;
+    refuse_own_address(&backends, sockets)?;
+    Ok(backends)
+}
+
+/// The sides' local addresses, sorted unless they are fixed, and each backend with the place of its
+/// side.
 fn backends_by_side(
     config: &Config,
     network: &Network,
+    fixed: Option<&[IpAddr]>,
 ) -> Result<(Vec<IpAddr>, Vec<BackendSpec>), Failure> {
     let backends = &config.pool.backends;
     let mut sources = Vec::with_capacity(backends.len());
@@ -145,6 +162,12 @@ fn backends_by_side(
                      without knowing the link; give this machine a global or unique local address"
                 )));
             }
+            Ok(ip) if fixed.is_some_and(|fixed| !fixed.contains(ip)) => {
+                return Err(Failure::config(format!(
+                    "{what}: reached from {ip}, where nothing is open towards backends; that takes a \
+                     restart"
+                )));
+            }
             Ok(ip) => sources.push(*ip),
             Err(error) => {
                 return Err(Failure::unavailable(format!(
@@ -154,9 +177,7 @@ fn backends_by_side(
             }
         }
     }
-    let mut locals = sources.clone();
-    locals.sort_unstable();
-    locals.dedup();
+    let locals = fixed.map_or_else(|| sorted(&sources), <[_]>::to_vec);
     if locals.len() > SIDES_MAX {
         return Err(Failure::config(format!(
             "the backends are reached from {} local addresses; at most {SIDES_MAX}",
@@ -169,10 +190,17 @@ fn backends_by_side(
         weight: backend.weight,
         state: backend.state,
         sources: backend.sources.clone(),
-        side: locals.binary_search(source).unwrap_or_default() as u8,
+        side: locals.iter().position(|local| local == source).unwrap_or_default() as u8,
     });
     let specs = specs.collect();
     Ok((locals, specs))
+}
+
+fn sorted(sources: &[IpAddr]) -> Vec<IpAddr> {
+    let mut locals = sources.to_vec();
+    locals.sort_unstable();
+    locals.dedup();
+    locals
 }
 
 /// Where sockets stand: listeners, then `ports x locals`.

@@ -60,8 +60,11 @@ pub(crate) enum Completion {
         /// EOVERFLOW, ENOMEM: try again; EBADFD, EOWNERDEAD: nobody is there.
         errno: Errno,
     },
-    /// The event that was watched has come: stop.
-    Stop,
+    /// The event that is watched was set.
+    Event {
+        /// It is still watched.
+        armed: bool,
+    },
     /// A cancellation is through.
     Cancelled,
 }
@@ -71,7 +74,7 @@ const RECEIVE: u64 = 1 << 32;
 const SEND: u64 = 2 << 32;
 const DOORBELL: u64 = 3 << 32;
 const DOORBELL_OUT: u64 = 4 << 32;
-const STOP: u64 = 5 << 32;
+const EVENT: u64 = 5 << 32;
 const CANCEL: u64 = 6 << 32;
 const NUMBER: u64 = 0xffff_ffff;
 
@@ -87,16 +90,16 @@ pub(crate) struct Driver {
     request: Box<libc::msghdr>,
     /// Sends queued or in the kernel.
     in_flight: u32,
-    /// Operations whose last completion has not come: receives, sends, cancels, the stop event.
+    /// Operations whose last completion has not come: receives, sends, cancels, the watch of the event.
     outstanding: u32,
     memory: Option<(ReceiveMemory, Arc<Mapping>)>,
     // Open as long as the ring: a poll on it is outstanding.
-    _stop: OwnedFd,
+    event: OwnedFd,
 }
 
 impl Driver {
     /// Enables the ring on this thread and registers the receive slots, the files (`spare` empty
-    /// places behind them) and the event `stop`, which is watched from now on.
+    /// places behind them) and an event, which is watched from now on.
     ///
     /// # Errors
     /// What the kernel says; see [`super::diagnose`].
@@ -105,7 +108,7 @@ impl Driver {
         sizes: &Sizes,
         files: &[BorrowedFd<'_>],
         spare: usize,
-        stop: OwnedFd,
+        event: OwnedFd,
     ) -> io::Result<(Self, ReceiveSlots)> {
         let ring = seed.enable()?;
         let slots = ReceiveSlots::new(sizes)?;
@@ -118,13 +121,21 @@ impl Driver {
         // SAFETY: page aligned (mapped) and kept in `memory` until the ring is through.
         unsafe { ring.register_buffers(address, entries, GROUP) }?;
         let request = Box::new(message_header::request());
-        let stop_fd = Fd(stop.as_raw_fd());
-        let mut driver =
-            Self { ring, sends, request, in_flight: 0, outstanding: 0, memory, _stop: stop };
-        let watch = opcode::PollAdd::new(stop_fd, libc::POLLIN as u32).build().user_data(STOP);
-        driver.queue(&watch)?;
-        driver.outstanding += 1;
+        let mut driver = Self { ring, sends, request, in_flight: 0, outstanding: 0, memory, event };
+        driver.watch()?;
         Ok((driver, slots))
+    }
+
+    /// Watches the event until a completion says that it is watched no more. Each time that it is set
+    /// is one completion, or shares one with others; nobody needs to read it.
+    ///
+    /// # Errors
+    /// As [`Driver::enter`].
+    pub(crate) fn watch(&mut self) -> io::Result<()> {
+        let event = Fd(self.event.as_raw_fd());
+        let watch = opcode::PollAdd::new(event, libc::POLLIN as u32).multi(true).build();
+        self.outstanding += 1;
+        self.queue(&watch.user_data(EVENT))
     }
 
     /// Arms the receive of a socket: it goes on until a completion says that it has ended.
@@ -289,9 +300,10 @@ impl Driver {
             DOORBELL_OUT => {
                 result.err().map(|errno| Completion::DoorbellFailed { target: number, errno })
             }
-            STOP => {
-                self.outstanding -= 1;
-                Some(Completion::Stop)
+            EVENT => {
+                let armed = cqueue::more(entry.flags());
+                self.outstanding -= u32::from(!armed);
+                Some(Completion::Event { armed })
             }
             CANCEL => {
                 self.outstanding -= 1;

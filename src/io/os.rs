@@ -204,7 +204,7 @@ impl Event {
         self.0.try_clone()
     }
 
-    /// Sets the event.
+    /// Sets the event; it stays set, and each time wakes who waits for it to be.
     pub fn set(&self) {
         let one = 1u64.to_ne_bytes();
         // SAFETY: eight readable bytes. It could block at 2^64 - 1 only.

@@ -5,6 +5,9 @@ use crate::proxy::{
     Absorb, Answer, CallResult, Drop, FailoverCause, Method, RegistrationResult, Routed,
     TokenResult,
 };
+use arc_swap::ArcSwap;
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A counter or gauge with one writer. Readers may see it a moment late, never torn.
@@ -72,6 +75,57 @@ impl Histogram {
     }
 }
 
+/// What one worker counts of one backend.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct BackendCells {
+    /// Requests that it got.
+    pub requests: Cell,
+    /// Its responses, by class: 1xx at 0 to 6xx at 5.
+    pub responses: [Cell; 6],
+    /// Confirmed dialogs, refreshed about once a second.
+    pub dialogs: Cell,
+    /// Calls, confirmed or still being set up, refreshed about once a second.
+    pub calls: Cell,
+}
+
+/// The cells of every backend, by identity. The control thread makes room in it before it publishes
+/// a pool with new backends; the worker looks its cells up once a pool and then writes to them
+/// directly.
+#[derive(Debug, Default)]
+pub struct BackendTable(ArcSwap<ByIdentity>);
+
+type ByIdentity = HashMap<BackendId, Arc<BackendCells>, ahash::RandomState>;
+
+impl BackendTable {
+    fn with(self, ids: impl IntoIterator<Item = BackendId>) -> Self {
+        self.add(ids);
+        self
+    }
+
+    /// The cells of a backend.
+    pub fn of(&self, id: BackendId) -> Option<Arc<BackendCells>> {
+        self.0.load().get(&id).cloned()
+    }
+
+    /// Makes room for these; those that are there keep their counts.
+    pub fn add(&self, ids: impl IntoIterator<Item = BackendId>) {
+        let mut table = ByIdentity::clone(&self.0.load());
+        for id in ids {
+            table.entry(id).or_default();
+        }
+        self.0.store(Arc::new(table));
+    }
+
+    /// Forgets all but these. A worker that still writes to other ones does so unseen.
+    pub fn keep(&self, ids: &[BackendId]) {
+        let mut table = ByIdentity::clone(&self.0.load());
+        let kept: std::collections::HashSet<_, ahash::RandomState> = ids.iter().collect();
+        table.retain(|id, _| kept.contains(id));
+        self.0.store(Arc::new(table));
+    }
+}
+
 /// The counters of one worker. Written by that worker alone, read by the scrape.
 #[derive(Debug)]
 #[repr(align(128))]
@@ -96,12 +150,8 @@ pub struct Cells {
     pub registrations: [Cell; RegistrationResult::ALL.len()],
     /// Responses forwarded, by class: 1xx at 0 to 6xx at 5.
     pub responses: [Cell; 6],
-    /// Requests that each backend got; the backend at a place is that of `backend_ids`.
-    pub backend_requests: Vec<Cell>,
-    /// Responses of each backend, by class: 1xx at 0 to 6xx at 5.
-    pub backend_responses: Vec<[Cell; 6]>,
-    /// The identity behind each place of `backend_requests` and `backend_responses`.
-    pub backend_ids: Vec<BackendId>,
+    /// What concerns one backend.
+    pub backends: BackendTable,
     /// Our own answers, by reason.
     pub answers: [Cell; Answer::ALL.len()],
     /// Absorbed, by reason.
@@ -148,6 +198,8 @@ pub struct Cells {
     pub pins: Cell,
     /// Confirmed dialogs in this shard.
     pub dialogs: Cell,
+    /// Calls in this shard, confirmed or still being set up.
+    pub calls: Cell,
 }
 
 impl Cells {
@@ -165,9 +217,7 @@ impl Cells {
             call_results: std::array::from_fn(|_| zero()),
             registrations: Default::default(),
             responses: Default::default(),
-            backend_requests: backend_ids.iter().map(|_| zero()).collect(),
-            backend_responses: backend_ids.iter().map(|_| Default::default()).collect(),
-            backend_ids,
+            backends: BackendTable::default().with(backend_ids),
             answers: std::array::from_fn(|_| zero()),
             absorbed: std::array::from_fn(|_| zero()),
             dropped: std::array::from_fn(|_| zero()),
@@ -191,6 +241,7 @@ impl Cells {
             cpu_ns: zero(),
             pins: zero(),
             dialogs: zero(),
+            calls: zero(),
         }
     }
 }
@@ -218,5 +269,22 @@ mod tests {
         histogram.observe(700, 3);
         histogram.observe(u64::MAX, 0);
         assert_eq!(histogram.sum_ns.value(), 2100);
+    }
+
+    #[test]
+    fn a_backend_keeps_its_counts_while_others_come_and_go() {
+        let [a, b] = [1, 2].map(BackendId);
+        let table = Cells::new(vec![a]).backends;
+        let held = table.of(a).unwrap();
+        held.requests.add(3);
+        table.add([a, b]);
+        held.requests.add(4);
+        assert_eq!(table.of(a).map(|cells| cells.requests.value()), Some(7));
+        assert_eq!(table.of(b).map(|cells| cells.requests.value()), Some(0));
+        table.keep(&[b]);
+        assert!(table.of(a).is_none() && table.of(b).is_some());
+        held.requests.increment();
+        table.add([a]);
+        assert_eq!(table.of(a).map(|cells| cells.requests.value()), Some(0), "it begins anew");
     }
 }

@@ -5,7 +5,7 @@
 
 use super::cells::BUCKETS_NS;
 use super::declared::{self, Kind, Metric, dropped};
-use super::{Cell, Cells};
+use super::{BackendCells, Cell, Cells, Reloads};
 use crate::pool::{Backend, Pool, State};
 use crate::proxy::{
     Absorb, Answer, CallResult, Drop, FailoverCause, Method, RegistrationResult, Routed,
@@ -29,6 +29,8 @@ pub struct Source {
     pub cells: Vec<Arc<Cells>>,
     /// The pool of the moment: names, states and weights of the backends.
     pub pool: Arc<ArcSwap<Pool>>,
+    /// What became of reloads.
+    pub reloads: Arc<Reloads>,
     /// Pins that all shards together can hold.
     pub pins_max: usize,
     /// When the balancer started.
@@ -81,6 +83,7 @@ impl Collector for Scrape {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let mut families = self.process();
+        families.extend(self.reloads());
         families.extend(self.traffic());
         families.extend(self.backends());
         families.extend(self.saturation());
@@ -99,6 +102,23 @@ impl Scrape {
         ]
     }
 
+    fn reloads(&self) -> Vec<MetricFamily> {
+        let reloads = &self.source.reloads;
+        let count = |cell: &Cell| cell.value() as f64;
+        vec![
+            single(declared::CONFIG_GENERATION, count(&reloads.generation)),
+            family(
+                declared::CONFIG_RELOADS,
+                [
+                    (vec!["success"], count(&reloads.succeeded)),
+                    (vec!["failure"], count(&reloads.failed)),
+                ],
+            ),
+            single(declared::CONFIG_LAST_RELOAD_SUCCESSFUL, count(&reloads.last_successful)),
+            single(declared::CONFIG_LAST_RELOAD_TIMESTAMP, count(&reloads.last_success_s)),
+        ]
+    }
+
     fn traffic(&self) -> Vec<MetricFamily> {
         let total = |metric, cell: fn(&Cells) -> &Cell| single(metric, self.sum(cell));
         vec![
@@ -110,6 +130,7 @@ impl Scrape {
             total(declared::ICMP_ERRORS, |c| &c.icmp_errors),
             total(declared::PINS, |c| &c.pins),
             total(declared::DIALOGS, |c| &c.dialogs),
+            total(declared::CALLS, |c| &c.calls),
             self.requests(),
             total(declared::CALL_ATTEMPTS, |c| &c.call_attempts),
             self.by_place(
@@ -205,17 +226,12 @@ impl Scrape {
         let pool = self.source.pool.load();
         let backends = || pool.backends().iter();
         let name = |backend: &Backend| backend.spec.name.clone();
-        let requests = backends().enumerate().map(|(slot, backend)| {
-            let of_place =
-                |cells: &Cells, place| cells.backend_requests.get(place).map(Cell::value);
-            (vec![name(backend)], self.of_backend(slot, backend, of_place))
-        });
-        let responses = backends().enumerate().flat_map(|(slot, backend)| {
+        let of_each = |cell: fn(&BackendCells) -> &Cell| {
+            backends().map(move |one| (vec![name(one)], self.of_backend(one, cell)))
+        };
+        let responses = backends().flat_map(|backend| {
             CLASSES.iter().enumerate().map(move |(class, label)| {
-                let of_place = |cells: &Cells, place: usize| {
-                    cells.backend_responses.get(place).map(|classes| classes[class].value())
-                };
-                let value = self.of_backend(slot, backend, of_place);
+                let value = self.of_backend(backend, |cells| &cells.responses[class]);
                 (vec![backend.spec.name.clone(), (*label).to_owned()], value)
             })
         });
@@ -228,28 +244,20 @@ impl Scrape {
             })
         });
         vec![
-            family(declared::BACKEND_REQUESTS, requests),
+            family(declared::BACKEND_REQUESTS, of_each(|c| &c.requests)),
             family(declared::BACKEND_RESPONSES, responses),
+            family(declared::BACKEND_DIALOGS, of_each(|c| &c.dialogs)),
+            family(declared::BACKEND_CALLS, of_each(|c| &c.calls)),
             family(declared::BACKEND_WEIGHT, weights),
             family(declared::BACKEND_STATE, states),
         ]
     }
 
-    /// Cells outlive pools, so the identity is what counts; the slot is only where to look first.
-    fn of_backend(
-        &self,
-        slot: usize,
-        backend: &Backend,
-        value: impl Fn(&Cells, usize) -> Option<u64>,
-    ) -> f64 {
-        let of_worker = |cells: &Cells| {
-            let place = match cells.backend_ids.get(slot) {
-                Some(&id) if id == backend.id => Some(slot),
-                _ => cells.backend_ids.iter().position(|&id| id == backend.id),
-            };
-            place.and_then(|place| value(cells, place)).unwrap_or(0)
-        };
-        self.source.cells.iter().map(|cells| of_worker(cells)).sum::<u64>() as f64
+    /// The sum over the workers of one cell of a backend.
+    fn of_backend(&self, backend: &Backend, cell: impl Fn(&BackendCells) -> &Cell) -> f64 {
+        let of_worker =
+            |cells: &Arc<Cells>| cells.backends.of(backend.id).map_or(0, |of| cell(&of).value());
+        self.source.cells.iter().map(of_worker).sum::<u64>() as f64
     }
 
     fn saturation(&self) -> Vec<MetricFamily> {

@@ -48,6 +48,15 @@ metrics! {
     WORKERS = Gauge "sipring_workers" []
         "Worker threads.";
 
+    CONFIG_GENERATION = Gauge "sipring_config_generation" []
+        "1 for the configuration of the start, and 1 more with each reload that changed something.";
+    CONFIG_RELOADS = Counter "sipring_config_reloads_total" ["result"]
+        "Reloads, by result: success, or failure, after which everything stayed as it was.";
+    CONFIG_LAST_RELOAD_SUCCESSFUL = Gauge "sipring_config_last_reload_successful" []
+        "1 if the last attempt to load a configuration succeeded, else 0.";
+    CONFIG_LAST_RELOAD_TIMESTAMP = Gauge "sipring_config_last_reload_timestamp_seconds" []
+        "Unix time at which a configuration was last loaded with success.";
+
     DATAGRAMS_RECEIVED = Counter "sipring_datagrams_received_total" []
         "Datagrams received, whatever they hold.";
     BYTES_RECEIVED = Counter "sipring_received_bytes_total" []
@@ -93,6 +102,10 @@ metrics! {
         "Requests forwarded to each backend.";
     BACKEND_RESPONSES = Counter "sipring_backend_responses_total" ["backend", "class"]
         "Responses of each backend, by class of the status code.";
+    BACKEND_DIALOGS = Gauge "sipring_backend_dialogs" ["backend"]
+        "Confirmed dialogs on each backend; what remains of one that is drained.";
+    BACKEND_CALLS = Gauge "sipring_backend_calls" ["backend"]
+        "Calls on each backend, confirmed or still being set up.";
     BACKEND_STATE = Gauge "sipring_backend_state" ["backend", "state"]
         "1 for the state that the backend is in, 0 for the others.";
     BACKEND_WEIGHT = Gauge "sipring_backend_weight" ["backend"]
@@ -104,6 +117,8 @@ metrics! {
         "Call-IDs that can be remembered; beyond it new calls go unpinned.";
     DIALOGS = Gauge "sipring_dialogs" []
         "Confirmed dialogs.";
+    CALLS = Gauge "sipring_calls" []
+        "Calls, confirmed or still being set up.";
 
     RECEIVE_ERRORS = Counter "sipring_receive_errors_total" []
         "Receives that ended with an error, without ICMP errors and exhausted buffers.";

@@ -3,10 +3,12 @@
 pub mod cells;
 mod collector;
 pub mod declared;
+mod reloads;
 
-pub use cells::{Cell, Cells, Histogram};
+pub use cells::{BackendCells, Cell, Cells, Histogram};
 pub use collector::{Metrics, Source};
 pub use declared::{Kind, Metric};
+pub use reloads::Reloads;
 
 /// The Content-Type of [`Metrics::text`]: the text exposition format, version 0.0.4.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;

@@ -4,6 +4,7 @@ use super::{Backend, BackendId, BackendSlot, PoolError};
 use ahash::RandomState;
 use ipnet::IpNet;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::{IpAddr, SocketAddr};
 
 /// The maps of one snapshot. Their keys come from the config alone: what peers send is looked up
@@ -18,7 +19,12 @@ pub(super) struct Lookup {
 }
 
 impl Lookup {
-    pub(super) fn build(backends: &[Backend], seed: u64) -> Result<Self, PoolError> {
+    /// Those from `staying` on are leaving: an address may be theirs and another's.
+    pub(super) fn build(
+        backends: &[Backend],
+        staying: usize,
+        seed: u64,
+    ) -> Result<Self, PoolError> {
         let state = || RandomState::with_seeds(seed, 1, 2, 3);
         let mut lookup = Self {
             by_id: HashMap::with_capacity_and_hasher(backends.len(), state()),
@@ -27,7 +33,7 @@ impl Lookup {
             source_networks: Vec::new(),
         };
         for (place, backend) in backends.iter().enumerate() {
-            lookup.insert(backends, backend, BackendSlot(place as u16))?;
+            lookup.insert(backends, backend, BackendSlot(place as u16), place < staying)?;
         }
         Ok(lookup)
     }
@@ -37,6 +43,7 @@ impl Lookup {
         backends: &[Backend],
         backend: &Backend,
         slot: BackendSlot,
+        stays: bool,
     ) -> Result<(), PoolError> {
         let name = |slot: BackendSlot| backends[usize::from(slot.0)].spec.name.clone();
         if let Some(earlier) = self.by_id.insert(backend.id, slot) {
@@ -45,8 +52,12 @@ impl Lookup {
                 false => PoolError::SameIdentity(name(earlier), name(slot)),
             });
         }
-        if let Some(earlier) = self.by_address.insert(backend.spec.address, slot) {
-            return Err(PoolError::SameAddress(name(earlier), name(slot)));
+        match self.by_address.entry(backend.spec.address) {
+            Entry::Vacant(free) => drop(free.insert(slot)),
+            Entry::Occupied(taken) if stays => {
+                return Err(PoolError::SameAddress(name(*taken.get()), name(slot)));
+            }
+            Entry::Occupied(_) => {}
         }
         for network in &backend.spec.sources {
             if network.prefix_len() == network.max_prefix_len() {

@@ -110,6 +110,24 @@ impl Pool {
     /// When there are too many backends, or two of them share a name, an address or an identity.
     /// An empty list is no error: such a pool has nobody for new calls.
     pub fn build(backends: Vec<BackendSpec>, policy: Policy, seed: u64) -> Result<Self, PoolError> {
+        Self::build_with_leaving(backends, Vec::new(), policy, seed)
+    }
+
+    /// As [`Pool::build`], with backends behind the others that are on their way out: their
+    /// identities find them as long as they are here, and nothing else does. One may have the address
+    /// of another backend, which then counts as who is there (it was renamed).
+    ///
+    /// # Errors
+    /// As [`Pool::build`].
+    pub fn build_with_leaving(
+        mut backends: Vec<BackendSpec>,
+        leaving: Vec<BackendSpec>,
+        policy: Policy,
+        seed: u64,
+    ) -> Result<Self, PoolError> {
+        let staying = backends.len();
+        // Without weight they have no part in any table: nodes that lose them later choose alike.
+        backends.extend(leaving.into_iter().map(|spec| BackendSpec { weight: 0, ..spec }));
         if backends.len() > BACKENDS_MAX {
             return Err(PoolError::TooMany(backends.len()));
         }
@@ -117,7 +135,7 @@ impl Pool {
             .into_iter()
             .map(|spec| Backend { id: BackendId::of_name(&spec.name), spec })
             .collect();
-        let lookup = Lookup::build(&backends, seed)?;
+        let lookup = Lookup::build(&backends, staying, seed)?;
         let chooser = Chooser::build(policy, &backends);
         Ok(Self { backends, lookup, hasher: CallHasher::new(seed), chooser })
     }

@@ -107,7 +107,7 @@ pub(super) struct Failover {
 impl Failover {
     /// `keys` are random and for this table alone.
     pub(super) fn new(settings: FailoverSettings, keys: [u64; 4]) -> Self {
-        let kept_max = if settings.tries > 1 { settings.kept_max } else { 0 };
+        let kept_max = settings.kept_max;
         Self {
             settings,
             key_hash: ahash::RandomState::with_seeds(!keys[0], !keys[1], !keys[2], !keys[3]),
@@ -115,6 +115,11 @@ impl Failover {
             wheel: Wheel::new(kept_max),
             work: VecDeque::with_capacity(2 * kept_max),
         }
+    }
+
+    /// Takes other settings; the table keeps its size and what it holds.
+    pub(super) fn configure(&mut self, settings: FailoverSettings) {
+        self.settings = settings;
     }
 
     /// True if nothing is kept: then nothing here needs to be asked.

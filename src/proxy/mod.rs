@@ -200,14 +200,7 @@ impl Proxy {
         Self {
             addresses: Addresses::new(&settings),
             signer: Signer::new(settings.keys.clone()),
-            pins: PinTable::new(
-                settings.pins_max,
-                Idle {
-                    registration_s: settings.registration_idle_s,
-                    dialog_s: settings.dialog_idle_s,
-                },
-                table_keys,
-            ),
+            pins: PinTable::new(settings.pins_max, Idle::of(&settings), table_keys),
             // Workers begin their rounds at different backends.
             turn: Turn(table_keys[0]),
             tally: Tally::default(),
@@ -218,6 +211,18 @@ impl Proxy {
             failover: Failover::new(settings.failover, table_keys),
             settings,
         }
+    }
+
+    /// Takes over other settings of the same worker; the pins stay. A pin that is there keeps its time
+    /// until its next traffic, and [`Settings::pins_max`] says nothing any more.
+    ///
+    /// Once a reload: it allocates.
+    pub fn configure(&mut self, settings: Arc<Settings>) {
+        self.addresses = Addresses::new(&settings);
+        self.signer = Signer::new(settings.keys.clone());
+        self.pins.set_idle(Idle::of(&settings));
+        self.failover.configure(settings.failover);
+        self.settings = settings;
     }
 
     /// One datagram; see the module's contract.
@@ -269,6 +274,21 @@ impl Proxy {
     /// Confirmed dialogs, for the gauge.
     pub fn dialogs(&self) -> usize {
         self.pins.dialogs()
+    }
+
+    /// Confirmed dialogs on this backend.
+    pub fn dialogs_on(&self, backend: BackendId) -> usize {
+        self.pins.dialogs_on(backend)
+    }
+
+    /// Calls, confirmed or still being set up.
+    pub fn calls(&self) -> usize {
+        self.pins.calls()
+    }
+
+    /// Calls on this backend, confirmed or still being set up.
+    pub fn calls_on(&self, backend: BackendId) -> usize {
+        self.pins.calls_on(backend)
     }
 
     /// What verdicts do not tell.

@@ -31,6 +31,7 @@ mod slots;
 #[cfg(test)]
 mod tests;
 
+use super::Settings;
 use crate::pool::BackendId;
 use ahash::RandomState;
 use dialogs::DialogCounts;
@@ -64,6 +65,13 @@ pub struct Idle {
     pub registration_s: u32,
     /// Confirmed dialogs, seconds.
     pub dialog_s: u32,
+}
+
+impl Idle {
+    /// What the settings say.
+    pub(super) fn of(settings: &Settings) -> Self {
+        Self { registration_s: settings.registration_idle_s, dialog_s: settings.dialog_idle_s }
+    }
 }
 
 /// 96 bits that stand for a Call-ID in one table. Among 10 million pins, the chance that any two
@@ -100,6 +108,8 @@ pub enum Outcome {
 pub struct PinTable {
     slots: Slots,
     dialogs: DialogCounts,
+    /// Dialogs, and INVITEs without a final response.
+    calls: DialogCounts,
     idle: Idle,
     place_hash: RandomState,
     check_hash: RandomState,
@@ -109,14 +119,20 @@ impl PinTable {
     /// A table for up to `pins_max` pins. `keys` are random and for this table alone: nobody
     /// outside can make its pins collide.
     ///
-    /// All memory is taken here: [`PinTable::bytes`], and about 100 KB for the counts.
+    /// All memory is taken here: [`PinTable::bytes`], and about 200 KB for the counts.
     pub fn new(pins_max: usize, idle: Idle, keys: [u64; 4]) -> Self {
         let [place_hash, check_hash] = [0u64, 4].map(|first| {
             let seed = |i| derived(keys, first + i);
             RandomState::with_seeds(seed(0), seed(1), seed(2), seed(3))
         });
         let slots = Slots::new(pins_max);
-        Self { slots, dialogs: DialogCounts::new(), idle, place_hash, check_hash }
+        let (dialogs, calls) = (DialogCounts::new(), DialogCounts::new());
+        Self { slots, dialogs, calls, idle, place_hash, check_hash }
+    }
+
+    /// How long pins are kept from their next traffic on.
+    pub fn set_idle(&mut self, idle: Idle) {
+        self.idle = idle;
     }
 
     /// The key of a Call-ID. Make it once per message.
@@ -156,13 +172,9 @@ impl PinTable {
             Probe::Vacant(at) => at,
         };
         let expires_s = now_s.saturating_add(self.lifetime_s(stage));
-        let old = self.slots.put(at, Slot::new(key, backend, stage, expires_s));
-        if old.stage == Stage::Dialog {
-            self.dialogs.count_out(old.backend);
-        }
-        if stage == Stage::Dialog {
-            self.dialogs.count_in(backend);
-        }
+        let new = Slot::new(key, backend, stage, expires_s);
+        let old = self.slots.put(at, new);
+        self.recount(old, new);
         Outcome::Inserted
     }
 
@@ -253,11 +265,12 @@ impl PinTable {
     /// returns how many. A table is gone round once in [`PinTable::slots`] / `slots` calls: choose
     /// them so that this takes a few seconds, since a full table waits for it.
     pub fn sweep(&mut self, now_s: u32, slots: usize) -> usize {
-        let Self { slots: table, dialogs, .. } = self;
+        let Self { slots: table, dialogs, calls, .. } = self;
         table.sweep(slots, |slot| {
             let expired = !slot.is_live(now_s);
-            if expired && slot.stage == Stage::Dialog {
-                dialogs.count_out(slot.backend);
+            if expired {
+                dialogs.recount(Stage::is_dialog, slot, &Slot::EMPTY);
+                calls.recount(Stage::is_call, slot, &Slot::EMPTY);
             }
             expired
         })
@@ -294,6 +307,16 @@ impl PinTable {
         self.dialogs.on(backend)
     }
 
+    /// Calls: confirmed dialogs, and INVITEs without a final response.
+    pub fn calls(&self) -> usize {
+        self.calls.total()
+    }
+
+    /// Calls on this backend; as [`PinTable::dialogs_on`].
+    pub fn calls_on(&self, backend: BackendId) -> usize {
+        self.calls.on(backend)
+    }
+
     /// Confirmed dialogs on backends that are not counted one by one.
     pub fn dialogs_elsewhere(&self) -> usize {
         self.dialogs.elsewhere()
@@ -310,13 +333,17 @@ impl PinTable {
     /// If the table has lost its order, or its counts are not what it holds.
     pub fn check_invariants(&self) {
         self.slots.check_invariants();
-        let mut counts = DialogCounts::like(&self.dialogs);
-        for slot in self.slots.iter().filter(|slot| slot.stage == Stage::Dialog) {
-            counts.count_in(slot.backend);
+        let kinds: [(_, fn(Stage) -> bool); 2] =
+            [(&self.dialogs, Stage::is_dialog), (&self.calls, Stage::is_call)];
+        for (held, counts_it) in kinds {
+            let mut counts = DialogCounts::like(held);
+            for slot in self.slots.iter() {
+                counts.recount(counts_it, &Slot::EMPTY, slot);
+            }
+            assert!(held.by_backend().eq(counts.by_backend()), "counts drifted");
+            assert_eq!(held.elsewhere(), counts.elsewhere(), "counts drifted");
+            assert_eq!(held.total(), counts.total(), "counts drifted");
         }
-        assert!(self.dialogs.by_backend().eq(counts.by_backend()), "dialog counts drifted");
-        assert_eq!(self.dialogs.elsewhere(), counts.elsewhere(), "dialog counts drifted");
-        assert_eq!(self.dialogs.total(), counts.total(), "dialog counts drifted");
     }
 
     fn live(&self, key: PinKey, now_s: u32) -> Option<usize> {
@@ -347,11 +374,8 @@ impl PinTable {
     }
 
     fn recount(&mut self, old: Slot, new: Slot) {
-        let of = |slot: Slot| (slot.stage == Stage::Dialog).then_some(slot.backend);
-        if of(old) != of(new) {
-            of(old).into_iter().for_each(|backend| self.dialogs.count_out(backend));
-            of(new).into_iter().for_each(|backend| self.dialogs.count_in(backend));
-        }
+        self.dialogs.recount(Stage::is_dialog, &old, &new);
+        self.calls.recount(Stage::is_call, &old, &new);
     }
 
     fn lifetime_s(&self, stage: Stage) -> u32 {

@@ -9,6 +9,10 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::net::{IpAddr, SocketAddr};
 
+/// Short: a sender that takes it for everything of ours (RFC 3261 21.5.4 lets it) keeps back the BYEs
+/// of its calls for no longer than this.
+const RETRY_AFTER: &[u8] = b"Retry-After: 5\r\n";
+
 /// `lb` and 8 bytes of signature.
 const TAG_SIZE: usize = 13;
 
@@ -26,7 +30,7 @@ impl Answer {
             Answer::Loop => 482,
             Answer::TooManyHops => 483,
             Answer::Unresolvable | Answer::BackendFailed => 500,
-            Answer::NoBackendLeft => 503,
+            Answer::NoBackendLeft | Answer::Draining => 503,
             Answer::BadVersion => 505,
             Answer::TooLarge => 513,
         }
@@ -46,7 +50,7 @@ impl Answer {
             Answer::TooManyHops => "Too Many Hops",
             Answer::Unresolvable => "Next Hop Is A Name",
             Answer::BackendFailed => "Server Internal Error",
-            Answer::NoBackendLeft => "Service Unavailable",
+            Answer::NoBackendLeft | Answer::Draining => "Service Unavailable",
             Answer::BadVersion => "Version Not Supported",
             Answer::TooLarge => "Message Too Large",
         }
@@ -197,6 +201,9 @@ pub(super) fn write(
             text.push(row.value.of(bytes));
             text.push(b"\r\n");
         }
+    }
+    if answer == Answer::Draining {
+        text.push(RETRY_AFTER);
     }
     text.push(b"Server: sipring\r\nContent-Length: 0\r\n\r\n");
     Some((stamps.reply_address(&via), text.len()?))

@@ -47,11 +47,13 @@ impl Proxy {
             return self.refuse_broken(ingress, message, Fault::Route, out);
         }
         if self.is_for_us(&request) {
-            return self.answer(ingress, &request, Answer::Options, out);
+            let answer = if self.settings.draining { Answer::Draining } else { Answer::Options };
+            return self.answer(ingress, &request, answer, out);
         }
         let spiral = Spiral::of(&request, &self.addresses, &self.signer, pool);
         let mut chooser = Chooser {
             now_s: now.seconds(),
+            draining: self.settings.draining,
             pool,
             ingress,
             addresses: &self.addresses,

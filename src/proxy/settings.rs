@@ -92,4 +92,7 @@ pub struct Settings {
     pub dialog_idle_s: u32,
     /// A registration or subscription without traffic is forgotten after this many seconds.
     pub registration_idle_s: u32,
+    /// Takes nothing new: what would begin a dialog or a registration gets 503, as does an OPTIONS to
+    /// us; all that is known goes on.
+    pub draining: bool,
 }

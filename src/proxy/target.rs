@@ -42,6 +42,8 @@ pub(super) enum Stop {
 /// All that the choice looks at.
 pub(super) struct Chooser<'a> {
     pub(super) now_s: u32,
+    /// Nothing new is taken.
+    pub(super) draining: bool,
     pub(super) pool: &'a Pool,
     pub(super) ingress: &'a Ingress,
     pub(super) addresses: &'a Addresses,
@@ -65,6 +67,9 @@ impl Chooser<'_> {
         {
             return Ok(found);
         }
+        if self.draining && self.is_new(request) {
+            return Err(Stop::Answer(Answer::Draining));
+        }
         let next = routes.next(request.message).ok().flatten().unwrap_or(routes.target());
         let uri = match next == request.uri {
             true => request.sip_uri,
@@ -79,6 +84,17 @@ impl Chooser<'_> {
             return Err(Stop::Answer(Answer::Loop));
         }
         self.in_pool(request, uri)
+    }
+
+    /// Whether this begins what would have to go on here later: a dialog or a registration that has
+    /// neither token nor pin, and belongs to no call that is here already.
+    fn is_new(&self, request: &Request<'_>) -> bool {
+        use Method::{Invite, Refer, Register, Subscribe};
+        matches!(request.method, Invite | Refer | Register | Subscribe)
+            && request.to_tag.is_none()
+            && self.spiral.passages == 0
+            && request.named_dialog().is_none()
+            && self.pinned(request).is_none()
     }
 
     /// A good token says it all; a bad one is counted and says nothing, but a forged flow is refused

@@ -5,12 +5,13 @@
 //! first [`CONNECTIONS_MAX`] of them. On a listener it must not: connected sockets would take
 //! datagrams past the group that shares the listener.
 
+use super::core::Core;
 use crate::io::FileIndex;
-use crate::metrics::Cells;
+use crate::metrics::{BackendCells, Cells};
 use crate::pool::{BackendId, BackendSlot, Pool};
 use crate::proxy::{Egress, SocketIndex};
-use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 
 /// Requests to a backend before it gets a connected socket.
 pub(super) const CONNECT_AFTER: u32 = 64;
@@ -47,9 +48,11 @@ enum State {
     TurnedAway,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug)]
 struct Entry {
-    cell: Option<u16>,
+    id: BackendId,
+    /// The control thread makes them before it publishes a pool.
+    cells: Option<Arc<BackendCells>>,
     requests: u32,
     connection: Option<u8>,
     /// It stays without a connected socket as long as this pool is used.
@@ -59,7 +62,7 @@ struct Entry {
 /// The backends of the pool that the worker has seen last.
 #[derive(Debug)]
 pub(super) struct Backends {
-    cell_of: HashMap<BackendId, u16, ahash::RandomState>,
+    cells: Arc<Cells>,
     entries: Vec<Entry>,
     connections: [Option<Connection>; CONNECTIONS_MAX],
     /// The file of the first connection; those before it are the local sockets.
@@ -68,10 +71,9 @@ pub(super) struct Backends {
 
 impl Backends {
     /// For a worker whose table of files has its local sockets first.
-    pub(super) fn new(cells: &Cells, local_sockets: usize, pool: &Pool) -> Self {
-        let ids = cells.backend_ids.iter();
+    pub(super) fn new(cells: Arc<Cells>, local_sockets: usize, pool: &Pool) -> Self {
         let mut backends = Self {
-            cell_of: ids.enumerate().map(|(place, id)| (*id, place as u16)).collect(),
+            cells,
             entries: Vec::new(),
             connections: [const { None }; CONNECTIONS_MAX],
             first_file: local_sockets as u32,
@@ -95,7 +97,8 @@ impl Backends {
         }
         let connections = &self.connections;
         let entry = |backend: &crate::pool::Backend| Entry {
-            cell: self.cell_of.get(&backend.id).copied(),
+            id: backend.id,
+            cells: self.cells.backends.of(backend.id),
             requests: 0,
             unconnected: false,
             connection: connections
@@ -113,10 +116,10 @@ impl Backends {
 
     /// Counts a request to a backend. True: it is time to connect.
     #[inline]
-    pub(super) fn count(&mut self, slot: BackendSlot, cells: &Cells) -> bool {
+    pub(super) fn count(&mut self, slot: BackendSlot) -> bool {
         let Some(entry) = self.entries.get_mut(usize::from(slot.0)) else { return false };
-        if let Some(cell) = entry.cell {
-            cells.backend_requests[usize::from(cell)].increment();
+        if let Some(cells) = &entry.cells {
+            cells.requests.increment();
         }
         entry.requests = entry.requests.saturating_add(1);
         entry.requests >= CONNECT_AFTER && entry.connection.is_none() && !entry.unconnected
@@ -124,9 +127,19 @@ impl Backends {
 
     /// Counts a response of a backend, by the place of its class.
     #[inline]
-    pub(super) fn count_response(&self, backend: BackendId, class: usize, cells: &Cells) {
-        if let Some(&cell) = self.cell_of.get(&backend) {
-            cells.backend_responses[usize::from(cell)][class].increment();
+    pub(super) fn count_response(&self, slot: BackendSlot, class: usize) {
+        if let Some(cells) = self.entries.get(usize::from(slot.0)).and_then(|e| e.cells.as_ref()) {
+            cells.responses[class].increment();
+        }
+    }
+
+    /// Refreshes the gauges of each backend.
+    pub(super) fn refresh(&self, core: &impl Core) {
+        for entry in &self.entries {
+            if let Some(cells) = &entry.cells {
+                cells.dialogs.set(core.dialogs_on(entry.id) as u64);
+                cells.calls.set(core.calls_on(entry.id) as u64);
+            }
         }
     }
 
@@ -236,18 +249,19 @@ mod tests {
     #[test]
     fn a_backend_is_connected_at_its_64th_request_and_used_from_then_on() {
         let pool = pool(&["127.0.0.1:7001", "127.0.0.1:7002"]);
-        let cells = Cells::new(vec![pool.backends()[1].id]);
-        let mut backends = Backends::new(&cells, LOCAL_SOCKETS, &pool);
-        let due: Vec<_> = (0..70).filter(|_| backends.count(BackendSlot(1), &cells)).collect();
+        let cells = Arc::new(Cells::new(vec![pool.backends()[1].id]));
+        let mut backends = Backends::new(Arc::clone(&cells), LOCAL_SOCKETS, &pool);
+        let due: Vec<_> = (0..70).filter(|_| backends.count(BackendSlot(1))).collect();
         assert_eq!(due, (CONNECT_AFTER - 1..70).collect::<Vec<_>>());
-        assert_eq!(cells.backend_requests[0].value(), 70);
+        let of = cells.backends.of(pool.backends()[1].id).unwrap();
+        assert_eq!(of.requests.value(), 70);
         let way = egress(1, "127.0.0.1:7002");
         assert_eq!(backends.way(&way), (FileIndex(2), Some(way.to)));
         let file = backends.free_file().unwrap();
         assert_eq!(file, FileIndex(3));
         backends.connected(file, &way, socket());
         assert_eq!(backends.way(&way), (file, None));
-        assert!(!backends.count(BackendSlot(1), &cells));
+        assert!(!backends.count(BackendSlot(1)));
         assert_eq!(backends.ingress(file), Some(SocketIndex(2)));
         assert_eq!(backends.ingress(FileIndex(1)), Some(SocketIndex(1)));
         // Not for another address of the slot, nor from another socket, nor without a backend.
@@ -263,9 +277,9 @@ mod tests {
 
     #[test]
     fn a_connection_follows_its_address_over_pools_and_closes_when_that_is_gone() {
-        let cells = Cells::new(Vec::new());
+        let cells = Arc::new(Cells::new(Vec::new()));
         let first = pool(&["127.0.0.1:7001", "127.0.0.1:7002"]);
-        let mut backends = Backends::new(&cells, LOCAL_SOCKETS, &first);
+        let mut backends = Backends::new(Arc::clone(&cells), LOCAL_SOCKETS, &first);
         let file = backends.free_file().unwrap();
         backends.connected(file, &egress(1, "127.0.0.1:7002"), socket());
         assert_eq!(backends.follow(&pool(&["127.0.0.1:7002"])), []);
@@ -287,19 +301,19 @@ mod tests {
     #[test]
     fn a_backend_left_unconnected_is_asked_for_no_more() {
         let pool = pool(&["127.0.0.1:7001"]);
-        let cells = Cells::new(Vec::new());
-        let mut backends = Backends::new(&cells, LOCAL_SOCKETS, &pool);
+        let cells = Arc::new(Cells::new(Vec::new()));
+        let mut backends = Backends::new(Arc::clone(&cells), LOCAL_SOCKETS, &pool);
         let slot = BackendSlot(0);
-        assert!((0..CONNECT_AFTER).map(|_| backends.count(slot, &cells)).last().unwrap());
+        assert!((0..CONNECT_AFTER).map(|_| backends.count(slot)).last().unwrap());
         backends.leave_unconnected(slot);
-        assert!(!backends.count(slot, &cells));
+        assert!(!backends.count(slot));
     }
 
     #[test]
     fn the_places_for_connections_end() {
         let pool = pool(&["127.0.0.1:7001"]);
-        let cells = Cells::new(Vec::new());
-        let mut backends = Backends::new(&cells, LOCAL_SOCKETS, &pool);
+        let cells = Arc::new(Cells::new(Vec::new()));
+        let mut backends = Backends::new(Arc::clone(&cells), LOCAL_SOCKETS, &pool);
         for _ in 0..CONNECTIONS_MAX {
             let file = backends.free_file().unwrap();
             backends.connected(file, &egress(0, "127.0.0.1:7001"), socket());

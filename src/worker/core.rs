@@ -1,9 +1,10 @@
 //! What the loop asks of the core. [`Proxy`] is the core; tests of the loop bring a simpler one.
 
 use crate::pool::{BackendId, Pool};
-use crate::proxy::{Ingress, Now, Proxy, Tally, Verdict};
+use crate::proxy::{Ingress, Now, Proxy, Settings, Tally, Verdict};
 use crate::sip::{self, Span};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// One shard; see the contract in [`crate::proxy`].
 pub(super) trait Core {
@@ -41,8 +42,20 @@ pub(super) trait Core {
     /// Confirmed dialogs.
     fn dialogs(&self) -> usize;
 
+    /// Confirmed dialogs on a backend.
+    fn dialogs_on(&self, backend: BackendId) -> usize;
+
+    /// Calls, confirmed or still being set up.
+    fn calls(&self) -> usize;
+
+    /// Calls on a backend, confirmed or still being set up.
+    fn calls_on(&self, backend: BackendId) -> usize;
+
     /// What verdicts do not tell.
     fn tally(&self) -> Tally;
+
+    /// Takes over other settings.
+    fn configure(&mut self, settings: Arc<Settings>);
 }
 
 impl Core for Proxy {
@@ -91,7 +104,23 @@ impl Core for Proxy {
         Self::dialogs(self)
     }
 
+    fn dialogs_on(&self, backend: BackendId) -> usize {
+        Self::dialogs_on(self, backend)
+    }
+
+    fn calls(&self) -> usize {
+        Self::calls(self)
+    }
+
+    fn calls_on(&self, backend: BackendId) -> usize {
+        Self::calls_on(self, backend)
+    }
+
     fn tally(&self) -> Tally {
         *Self::tally(self)
+    }
+
+    fn configure(&mut self, settings: Arc<Settings>) {
+        Self::configure(self, settings);
     }
 }

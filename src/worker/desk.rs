@@ -58,8 +58,8 @@ pub(super) struct Desk<C> {
     pub(super) connect: Option<(BackendSlot, Egress)>,
     /// SO_RCVBUF of a connected socket, bytes.
     pub(super) receive_buffer: usize,
-    /// The event that stops this worker has come.
-    pub(super) stopped: bool,
+    /// The control thread has an order for this worker.
+    pub(super) called: bool,
 }
 
 impl<C: Core> Desk<C> {
@@ -180,8 +180,10 @@ impl<C: Core> Desk<C> {
                 if let Some(backend) = egress.backend {
                     self.note_request(backend, &egress);
                 }
-                if let Forwarded::Response { status, from: Some(backend), .. } = kind {
-                    self.backends.count_response(backend, count::class(status), &self.cells);
+                if let Forwarded::Response { status, from: Some(backend), .. } = kind
+                    && let Some(slot) = self.pool.by_id(backend)
+                {
+                    self.backends.count_response(slot, count::class(status));
                 }
                 self.send(slot, len, &egress)
             }
@@ -201,7 +203,7 @@ impl<C: Core> Desk<C> {
 
     #[inline]
     fn note_request(&mut self, backend: BackendSlot, egress: &Egress) {
-        if self.backends.count(backend, &self.cells) && self.connect.is_none() {
+        if self.backends.count(backend) && self.connect.is_none() {
             // From a listener, and from another worker's port, it stays unconnected.
             let socket = &self.settings.sockets[usize::from(egress.socket.0)];
             let ours = self.settings.sides.iter().any(|side| side.egress == egress.socket);
@@ -271,7 +273,12 @@ impl<C: Core> Desk<C> {
                 }
                 Completion::ReceiveEnded { file, errno } => self.receive_ended(file, errno)?,
                 Completion::Sent { slot, result } => self.sent(slot, result)?,
-                Completion::Stop => self.stopped = true,
+                Completion::Event { armed } => {
+                    self.called = true;
+                    if !armed {
+                        self.driver.watch()?;
+                    }
+                }
                 Completion::DoorbellFailed { target, errno } => {
                     // What was written stays; the worker finds it when it wakes, within a second.
                     let target = target as usize;

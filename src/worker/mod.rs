@@ -8,6 +8,7 @@ mod backends;
 mod core;
 mod count;
 mod desk;
+mod orders;
 mod record;
 mod shard;
 mod start;
@@ -15,11 +16,13 @@ mod start;
 mod tests;
 mod turn;
 
-use crate::io::os::Event;
+pub use orders::Answer;
+
 use crate::metrics::Cells;
 use crate::pool::Pool;
 use crate::proxy::{Proxy, Settings};
 use arc_swap::ArcSwap;
+use orders::{Orders, Question};
 use std::fmt;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -28,6 +31,7 @@ use std::thread::JoinHandle;
 #[derive(Debug)]
 pub struct Plan {
     /// One per worker; they differ in [`Settings::sides`] (the worker's own port) only.
+    /// [`Workers::configure`] replaces them.
     pub settings: Vec<Arc<Settings>>,
     /// The pool, swapped whole by the control thread.
     pub pool: Arc<ArcSwap<Pool>>,
@@ -65,7 +69,7 @@ pub struct Workers {
 
 #[derive(Debug)]
 struct Thread {
-    stop: Event,
+    orders: Arc<Orders>,
     handle: Option<JoinHandle<Result<(), String>>>,
 }
 
@@ -84,6 +88,29 @@ impl Workers {
         start::start(plan, Proxy::new)
     }
 
+    /// Gives each worker other settings, which it takes over between two turns, at once. Sockets and
+    /// sides must be as they were.
+    ///
+    /// # Panics
+    /// If there is not one for each worker.
+    pub fn configure(&self, settings: &[Arc<Settings>]) {
+        assert_eq!(settings.len(), self.threads.len(), "one for each worker");
+        for (thread, settings) in self.threads.iter().zip(settings) {
+            thread.orders.give(|wanted| wanted.settings = Some(Arc::clone(settings)));
+        }
+    }
+
+    /// Asks every worker for the backend of a Call-ID's pin; the one that owns the Call-ID knows it.
+    /// Each answers once it has taken over the settings that it was given before, and has refreshed
+    /// its gauges; one that has failed never does.
+    pub fn ask(&self, call_id: &[u8], answer: &Answer) {
+        let call_id: Arc<[u8]> = call_id.into();
+        for thread in &self.threads {
+            let question = Question { call_id: Arc::clone(&call_id), answer: Arc::clone(answer) };
+            thread.orders.give(|wanted| wanted.questions.push(question));
+        }
+    }
+
     /// True once a worker has ended by itself (it met an error it cannot go on from).
     pub fn failed(&self) -> bool {
         self.threads.iter().any(|one| one.handle.as_ref().is_some_and(JoinHandle::is_finished))
@@ -97,7 +124,7 @@ impl Workers {
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        self.threads.iter().for_each(|one| one.stop.set());
+        self.threads.iter().for_each(|one| one.orders.give(|wanted| wanted.stop = true));
         for (number, thread) in self.threads.iter_mut().enumerate() {
             // An error was logged where it arose; a panic was printed.
             if let Some(Err(_)) = thread.handle.take().map(JoinHandle::join) {

@@ -3,13 +3,14 @@
 use super::backends::{Backends, CONNECTIONS_MAX};
 use super::core::Core;
 use super::desk::{Desk, Mailbox};
+use super::orders::Orders;
 use super::shard::Shard;
 use super::turn::{RECORD_SIZE_MAX, Worker};
 use super::{Plan, StartError, Thread, Workers};
 use crate::io::diagnose::{self, Class, Failure};
 use crate::io::driver::Driver;
 use crate::io::handoff::{self, Doorbell, Inbox, Outbox};
-use crate::io::os::{self, Event};
+use crate::io::os;
 use crate::io::ring::RingSeed;
 use crate::io::{FileIndex, Sizes, socket};
 use crate::limits::WORKERS_MAX;
@@ -60,7 +61,8 @@ struct Seed {
     mailboxes: Arc<[Mailbox]>,
     outboxes: Outboxes,
     inboxes: Inboxes,
-    stop: OwnedFd,
+    orders: Arc<Orders>,
+    event: OwnedFd,
     receive_buffer: usize,
     core: Option<usize>,
 }
@@ -116,7 +118,7 @@ fn run<C: Core>(
             return Err(text);
         }
     };
-    let _ = ready.send(Ok(())); // as above: then the stop event follows
+    let _ = ready.send(Ok(())); // as above: then the order to stop follows
     worker.run(&receives).map_err(|error| {
         tracing::error!(worker = number, %error, "the worker cannot go on");
         error.to_string()
@@ -134,13 +136,13 @@ fn build<C: Core>(
     }
     let files: Vec<_> = seed.sockets.iter().map(|socket| socket.as_fd()).collect();
     let (driver, receive) =
-        Driver::start(seed.ring, &seed.sizes, &files, CONNECTIONS_MAX, seed.stop)?;
+        Driver::start(seed.ring, &seed.sizes, &files, CONNECTIONS_MAX, seed.event)?;
     let pool = seed.shared_pool.load_full();
     let places = files.len() + CONNECTIONS_MAX;
     let desk = Desk {
         core: make(Arc::clone(&seed.settings), os::random_words()?),
         driver,
-        backends: Backends::new(&seed.cells, files.len(), &pool),
+        backends: Backends::new(Arc::clone(&seed.cells), files.len(), &pool),
         cells: seed.cells,
         settings: seed.settings,
         pool,
@@ -155,7 +157,7 @@ fn build<C: Core>(
         forwarded: 0,
         connect: None,
         receive_buffer: seed.receive_buffer,
-        stopped: false,
+        called: false,
     };
     Ok(Worker {
         desk,
@@ -167,10 +169,12 @@ fn build<C: Core>(
         first_inbox: 0,
         turn_began_ns: 0,
         tick_ms: 0,
+        orders: seed.orders,
+        stopped: false,
     })
 }
 
-/// What each thread is started with; `running` gets a place with the stop event of each.
+/// What each thread is started with; `running` gets a place with the orders of each.
 fn seeds(
     plan: &Plan,
     sockets: Vec<Sockets>,
@@ -196,9 +200,9 @@ fn seeds(
     for (number, ((ring, sockets), (outboxes, inboxes))) in parts.enumerate() {
         let settings = Arc::clone(&plan.settings[number]);
         assert_owned(&settings, &owners, number);
-        let event = Event::new().map_err(refused)?;
-        let stop = event.share().map_err(refused)?;
-        running.threads.push(Thread { stop: event, handle: None });
+        let orders = Arc::new(Orders::new().map_err(refused)?);
+        let event = orders.event().map_err(refused)?;
+        running.threads.push(Thread { orders: Arc::clone(&orders), handle: None });
         let is_ours = |file: &usize| owners[*file].is_none_or(|owner| owner == number);
         let receives = (0..local.len()).filter(is_ours).map(|file| FileIndex(file as u32));
         seeds.push(Seed {
@@ -214,7 +218,8 @@ fn seeds(
             mailboxes: Arc::clone(&mailboxes),
             outboxes,
             inboxes,
-            stop,
+            orders,
+            event,
             receive_buffer: plan.receive_buffer,
             core: cores.get(number % cores.len().max(1)).copied(),
         });

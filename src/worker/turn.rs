@@ -2,7 +2,7 @@
 //!
 //! 1. Submit what the last turn queued, and wait (a second at most).
 //! 2. Take the time and the pool, once.
-//! 3. Take every completion.
+//! 3. Take every completion; then do what the control thread has ordered, if it has.
 //! 4. Deal with the received datagrams, then with what other workers handed over.
 //! 5. Give the receive slots back, then arm the receives that have ended: in this order, for a
 //!    receive armed on an empty ring ends at once.
@@ -11,6 +11,7 @@
 use super::core::Core;
 use super::count;
 use super::desk::Desk;
+use super::orders::Orders;
 use super::record::HEADER_SIZE;
 use crate::io::buffers::{ReceiveSlots, Received};
 use crate::io::handoff::Inbox;
@@ -52,10 +53,14 @@ pub(super) struct Worker<C> {
     pub(super) turn_began_ns: u64,
     /// When the gauges are due.
     pub(super) tick_ms: u64,
+    /// What the control thread wants.
+    pub(super) orders: Arc<Orders>,
+    /// This turn is the last.
+    pub(super) stopped: bool,
 }
 
 impl<C: Core> Worker<C> {
-    /// Arms `files`, then turns until the stop event comes.
+    /// Arms `files`, then turns until it is ordered to stop.
     ///
     /// # Errors
     /// What a worker cannot go on from.
@@ -63,7 +68,7 @@ impl<C: Core> Worker<C> {
         for file in files {
             self.desk.driver.arm_receive(*file)?;
         }
-        while !self.desk.stopped {
+        while !self.stopped {
             self.turn()?;
         }
         self.desk.driver.enter(None)?; // what the last turn queued
@@ -76,6 +81,9 @@ impl<C: Core> Worker<C> {
         let now = Now { ms: self.turn_began_ns / 1_000_000 };
         self.follow_pool()?;
         self.desk.reap()?;
+        if self.desk.called {
+            self.obey(now);
+        }
         self.deal_with_received(now)?;
         self.deal_with_handed_over(now)?;
         self.receive.publish();
@@ -99,7 +107,7 @@ impl<C: Core> Worker<C> {
         let longest_ms = if self.desk.core.is_waiting() { POLL_MS } else { TICK_MS };
         let ms = self.tick_ms.saturating_sub(now_ns / 1_000_000).clamp(1, longest_ms);
         let doorbell = &self.desk.mailboxes[self.desk.number].doorbell;
-        let may_sleep = !self.handed_over && doorbell.sleep();
+        let may_sleep = !self.handed_over && !self.desk.called && doorbell.sleep();
         self.desk.driver.enter(may_sleep.then(|| Duration::from_millis(ms)))?;
         self.handed_over |= doorbell.wake();
         Ok(())
@@ -127,6 +135,20 @@ impl<C: Core> Worker<C> {
             self.desk.driver.cancel_receive(file)?;
         }
         Ok(())
+    }
+
+    fn obey(&mut self, now: Now) {
+        self.desk.called = false;
+        let wanted = self.orders.take();
+        if let Some(settings) = wanted.settings {
+            self.desk.core.configure(Arc::clone(&settings));
+            self.desk.settings = settings;
+        }
+        self.refresh();
+        for question in wanted.questions {
+            (question.answer)(self.desk.core.pinned(now, &question.call_id));
+        }
+        self.stopped |= wanted.stop;
     }
 
     fn deal_with_received(&mut self, now: Now) -> io::Result<()> {
@@ -227,10 +249,17 @@ impl<C: Core> Worker<C> {
 
     fn tick(&mut self, now: Now) {
         self.tick_ms = now.ms + TICK_MS;
+        self.refresh();
+    }
+
+    /// The gauges, and what else is counted elsewhere.
+    fn refresh(&mut self) {
         let cells = &self.desk.cells;
         cells.cpu_ns.set(os::thread_cpu_ns());
         cells.pins.set(self.desk.core.pins() as u64);
         cells.dialogs.set(self.desk.core.dialogs() as u64);
+        cells.calls.set(self.desk.core.calls() as u64);
+        self.desk.backends.refresh(&self.desk.core);
         count::tally(cells, &self.desk.core.tally());
     }
 }

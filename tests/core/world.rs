@@ -70,6 +70,7 @@ pub(crate) fn settings() -> Settings {
         dialog_idle_s: 12 * 3600,
         registration_idle_s: 70 * 60,
         failover: FailoverSettings { tries: 3, silence_ms: 3000, kept_max: 64 },
+        draining: false,
     }
 }
 

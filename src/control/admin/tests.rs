@@ -30,11 +30,12 @@ impl Server {
         let source = Source {
             cells: vec![cells.clone()],
             pool: Arc::new(ArcSwap::from_pointee(pool)),
+            reloads: Arc::new(crate::metrics::Reloads::new(SystemTime::now())),
             pins_max: 1,
             started: SystemTime::now(),
         };
         let metrics = Arc::new(Metrics::new(source));
-        let view = Arc::new(View { metrics, ready: AtomicBool::new(true) });
+        let view = Arc::new(View { metrics, ready: AtomicBool::new(true), operator: None });
         let mut admin = Admin::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         admin.bounds = bounds;
         let address = admin.address().unwrap();

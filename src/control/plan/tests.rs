@@ -50,9 +50,11 @@ pub(in super::super) fn config(
             failover_after_s: 3,
             failover_kept: 64,
             receive_buffer: 1 << 20,
+            ..Limits::default()
         },
         cluster: Cluster { current: None, previous: None, hash_seed: 0 },
         admin: "127.0.0.1:0".parse().expect("a socket address"),
+        admin_socket: None,
         log: LogLevel::Error,
     }
 }

@@ -1,7 +1,7 @@
 //! Fake workers' cells in, exposition text out.
 
 use super::*;
-use crate::pool::{BackendSpec, Policy};
+use crate::pool::{BackendId, BackendSpec, Policy};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ fn source() -> Source {
     Source {
         cells: (0..2).map(|_| Arc::new(Cells::new(ids.clone()))).collect(),
         pool: Arc::new(ArcSwap::from_pointee(pool)),
+        reloads: Arc::new(Reloads::new(UNIX_EPOCH + Duration::from_secs(1_700_000_000))),
         pins_max: 1000,
         started: UNIX_EPOCH + Duration::from_millis(1_700_000_000_500),
     }
@@ -119,21 +120,49 @@ fn the_histogram_is_cumulative_and_in_seconds() {
 #[test]
 fn each_backend_has_its_requests_weight_and_state() {
     let source = source();
-    source.cells[0].backend_requests[0].add(1);
-    source.cells[1].backend_requests[1].add(2);
-    source.cells[0].backend_requests[1].add(3);
-    source.cells[0].backend_responses[1][4].add(6);
-    source.cells[1].backend_responses[1][4].add(7);
+    let [one, two] = ["one", "two"].map(BackendId::of_name);
+    let of = |worker: usize, id| source.cells[worker].backends.of(id).expect("it has cells");
+    of(0, one).requests.add(1);
+    of(1, two).requests.add(2);
+    of(0, two).requests.add(3);
+    of(0, two).responses[4].add(6);
+    of(1, two).responses[4].add(7);
+    of(0, two).dialogs.set(4);
+    of(1, two).dialogs.set(5);
+    of(1, two).calls.set(6);
     let text = text(&source);
     assert_line(&text, "sipring_backend_responses_total{backend=\"two\",class=\"5xx\"} 13");
     assert_line(&text, "sipring_backend_responses_total{backend=\"one\",class=\"5xx\"} 0");
     assert_line(&text, "sipring_backend_requests_total{backend=\"one\"} 1");
     assert_line(&text, "sipring_backend_requests_total{backend=\"two\"} 5");
+    assert_line(&text, "sipring_backend_dialogs{backend=\"one\"} 0");
+    assert_line(&text, "sipring_backend_dialogs{backend=\"two\"} 9");
+    assert_line(&text, "sipring_backend_calls{backend=\"two\"} 6");
     assert_line(&text, "sipring_backend_weight{backend=\"two\"} 3");
     assert_line(&text, "sipring_backend_state{backend=\"one\",state=\"ready\"} 1");
     assert_line(&text, "sipring_backend_state{backend=\"one\",state=\"drained\"} 0");
     assert_line(&text, "sipring_backend_state{backend=\"two\",state=\"drained\"} 1");
     assert_line(&text, "sipring_backend_state{backend=\"two\",state=\"down\"} 0");
+}
+
+#[test]
+fn a_reload_is_counted_and_a_failure_is_the_last_word_until_a_success() {
+    let source = source();
+    assert_line(&text(&source), "sipring_config_last_reload_successful 1");
+    assert_line(&text(&source), "sipring_config_generation 1");
+    source.reloads.failure();
+    let failed = text(&source);
+    assert_line(&failed, "sipring_config_last_reload_successful 0");
+    assert_line(&failed, "sipring_config_reloads_total{result=\"failure\"} 1");
+    assert_line(&failed, "sipring_config_last_reload_timestamp_seconds 1700000000");
+    for changed in [true, false] {
+        source.reloads.success(changed, UNIX_EPOCH + Duration::from_secs(1_700_000_060));
+    }
+    let succeeded = text(&source);
+    assert_line(&succeeded, "sipring_config_last_reload_successful 1");
+    assert_line(&succeeded, "sipring_config_reloads_total{result=\"success\"} 2");
+    assert_line(&succeeded, "sipring_config_last_reload_timestamp_seconds 1700000060");
+    assert_line(&succeeded, "sipring_config_generation 2");
 }
 
 #[test]

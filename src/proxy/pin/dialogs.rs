@@ -5,6 +5,7 @@
 //! and no count can drift. There are twice as many counters as backends in the largest pool, for
 //! those that come and go with reloads.
 
+use super::slots::{Slot, Stage};
 use crate::limits::BACKENDS_MAX;
 use crate::pool::BackendId;
 
@@ -48,6 +49,16 @@ impl DialogCounts {
         let counters = other.counters.iter().map(|(backend, _)| (*backend, 0)).collect();
         let places = other.places.clone();
         Self { places, counters, counters_max: other.counters_max, elsewhere: 0, total: 0 }
+    }
+
+    /// A slot has changed, of which those with a stage that `counts` are counted.
+    #[inline]
+    pub(super) fn recount(&mut self, counts: fn(Stage) -> bool, old: &Slot, new: &Slot) {
+        let of = |slot: &Slot| counts(slot.stage).then_some(slot.backend);
+        if of(old) != of(new) {
+            of(old).into_iter().for_each(|backend| self.count_out(backend));
+            of(new).into_iter().for_each(|backend| self.count_in(backend));
+        }
     }
 
     pub(super) fn count_in(&mut self, backend: BackendId) {

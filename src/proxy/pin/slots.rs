@@ -204,7 +204,7 @@ impl Slots {
 }
 
 impl Slot {
-    const EMPTY: Self = Self {
+    pub(super) const EMPTY: Self = Self {
         key_place: 0,
         key_check: 0,
         backend: BackendId(0),
@@ -232,6 +232,17 @@ impl Stage {
             Class::Registration => Self::Registration,
             Class::Dialog => Self::Dialog,
         }
+    }
+
+    #[inline]
+    pub(super) fn is_dialog(self) -> bool {
+        self == Self::Dialog
+    }
+
+    /// A dialog, or an INVITE that may become one.
+    #[inline]
+    pub(super) fn is_call(self) -> bool {
+        matches!(self, Self::Dialog | Self::Invite)
     }
 
     #[inline]

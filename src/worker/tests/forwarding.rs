@@ -28,9 +28,9 @@ fn a_request_goes_out_and_its_response_comes_back() {
         let invite = Method::Invite as usize;
         assert_eq!(rig.sum(|cells| &cells.requests_to_backends[invite]), 20);
         assert_eq!(rig.sum(|cells| &cells.call_attempts), 20);
-        assert_eq!(rig.sum(|cells| &cells.backend_requests[0]), 20);
+        assert_eq!(rig.backend_requests(), 20);
         assert_eq!(rig.sum(|cells| &cells.responses[1]), 20);
-        assert_eq!(rig.sum(|cells| &cells.backend_responses[0][1]), 20);
+        assert_eq!(rig.backend_responses(1), 20);
         rig.wait_until("all timed", |rig| timed(rig) == 40);
         assert!(rig.sum(|cells| &cells.forward_seconds.sum_ns) > 0);
         assert!(rig.sum(|cells| &cells.bytes_received) > 20 * 5);

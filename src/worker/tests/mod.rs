@@ -110,6 +110,7 @@ impl Core for Script {
                 reply(write(out, "back again"))
             }
             ("die", _) => panic!("as the message wished"),
+            ("draining", _) => reply(write(out, &self.settings.draining.to_string())),
             ("quiet", _) => Verdict::Absorb(Absorb::KeepAlive),
             _ => Verdict::Drop(Drop::NotSip),
         }
@@ -141,6 +142,22 @@ impl Core for Script {
 
     fn dialogs(&self) -> usize {
         7
+    }
+
+    fn dialogs_on(&self, _backend: BackendId) -> usize {
+        5
+    }
+
+    fn calls(&self) -> usize {
+        9
+    }
+
+    fn calls_on(&self, _backend: BackendId) -> usize {
+        6
+    }
+
+    fn configure(&mut self, settings: Arc<Settings>) {
+        self.settings = settings;
     }
 }
 
@@ -189,6 +206,7 @@ fn settings(number: usize, workers: usize, host: IpAddr, port: u16) -> Arc<Setti
         dialog_idle_s: 60,
         registration_idle_s: 60,
         failover: FailoverSettings { tries: 1, silence_ms: 3000, kept_max: 1 },
+        draining: false,
     })
 }
 
@@ -255,6 +273,20 @@ impl Rig {
 
     fn sum(&self, cell: impl Fn(&Cells) -> &Cell) -> u64 {
         self.cells.iter().map(|cells| cell(cells).value()).sum()
+    }
+
+    /// Requests that the only backend got.
+    fn backend_requests(&self) -> u64 {
+        let id = self.pool.load().backends()[0].id;
+        let of = |cells: &Arc<Cells>| cells.backends.of(id).unwrap().requests.value();
+        self.cells.iter().map(of).sum()
+    }
+
+    /// Responses of a class from the backend.
+    fn backend_responses(&self, class: usize) -> u64 {
+        let id = self.pool.load().backends()[0].id;
+        let of = |cells: &Arc<Cells>| cells.backends.of(id).unwrap().responses[class].value();
+        self.cells.iter().map(of).sum()
     }
 
     fn wait_until(&self, what: &str, condition: impl Fn(&Self) -> bool) {

@@ -1,0 +1,178 @@
+//! What a change from one configuration to another comes to: what a reload does at once, and what
+//! waits for a restart.
+
+use super::show::{log_level, path, policy, state};
+use super::values::show_duration;
+use super::{BackendConfig, BackendPorts, Config, Limits};
+use std::collections::HashMap;
+use std::fmt::{self, Display, Formatter};
+
+/// The differences between two configurations, each in words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Diff {
+    /// What a reload does at once.
+    pub live: Vec<String>,
+    /// What a restart alone can do.
+    pub restart: Vec<String>,
+}
+
+impl Diff {
+    /// True if nothing differs.
+    pub fn is_empty(&self) -> bool {
+        self.live.is_empty() && self.restart.is_empty()
+    }
+}
+
+/// One line each: what a reload does, then what it leaves.
+impl Display for Diff {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.live.iter().try_for_each(|change| writeln!(f, "reload    {change}"))?;
+        self.restart.iter().try_for_each(|change| writeln!(f, "restart   {change}"))
+    }
+}
+
+impl Config {
+    /// What differs in `new`.
+    pub fn diff(&self, new: &Self) -> Diff {
+        let mut diff = Diff::default();
+        backends(&self.pool.backends, &new.pool.backends, &mut diff.live);
+        settings(self, new, &mut diff.live);
+        if diff.live.is_empty() && *self != self.taking_over(new) {
+            diff.live.push("other settings".to_owned());
+        }
+        needs_restart(self, new, &mut diff.restart);
+        diff
+    }
+
+    /// `new`, but for what needs a restart: that stays as it is here.
+    pub fn taking_over(&self, new: &Self) -> Self {
+        Self {
+            workers: self.workers,
+            listeners: self.listeners.clone(),
+            backend_ports: self.backend_ports,
+            admin: self.admin,
+            admin_socket: self.admin_socket.clone(),
+            limits: Limits {
+                pins: self.limits.pins,
+                receive_buffer: self.limits.receive_buffer,
+                failover_kept: self.limits.failover_kept,
+                ..new.limits
+            },
+            ..new.clone()
+        }
+    }
+}
+
+fn backends(old: &[BackendConfig], new: &[BackendConfig], changes: &mut Vec<String>) {
+    let by_name = |list: &[BackendConfig]| -> HashMap<String, BackendConfig> {
+        list.iter().map(|one| (one.name.clone(), one.clone())).collect()
+    };
+    let (before, after) = (by_name(old), by_name(new));
+    for backend in new {
+        let name = &backend.name;
+        let Some(was) = before.get(name) else {
+            changes.push(format!("backend {name:?} added ({})", backend.address));
+            continue;
+        };
+        let mut changed = |what: &str, old: &dyn Display, new: &dyn Display| {
+            changes.push(format!("backend {name:?}: {what} {old} -> {new}"));
+        };
+        if was.address != backend.address {
+            changed("address", &was.address, &backend.address);
+        }
+        if was.weight != backend.weight {
+            changed("weight", &was.weight, &backend.weight);
+        }
+        if was.state != backend.state {
+            changed("state", &state(was.state), &state(backend.state));
+        }
+        if was.sources != backend.sources {
+            let list = |one: &BackendConfig| {
+                let all: Vec<_> = one.sources.iter().map(ToString::to_string).collect();
+                format!("[{}]", all.join(", "))
+            };
+            changed("source", &list(was), &list(backend));
+        }
+    }
+    for backend in old.iter().filter(|one| !after.contains_key(&one.name)) {
+        changes.push(format!("backend {:?} removed ({})", backend.name, backend.address));
+    }
+    let order = |list: &[BackendConfig], other: &HashMap<String, BackendConfig>| -> Vec<String> {
+        list.iter().map(|one| one.name.clone()).filter(|name| other.contains_key(name)).collect()
+    };
+    if order(old, &after) != order(new, &before) {
+        changes.push("order of the backends".to_owned());
+    }
+}
+
+fn settings(old: &Config, new: &Config, changes: &mut Vec<String>) {
+    let mut value = |what: &str, old: String, new: String| {
+        if old != new {
+            changes.push(format!("{what} {old} -> {new}"));
+        }
+    };
+    let policy = |config: &Config| match policy(config.pool.policy) {
+        (name, Some(hash)) => format!("{name} ({hash})"),
+        (name, None) => name.to_owned(),
+    };
+    let seconds = show_duration;
+    value("pool name", old.pool.name.clone(), new.pool.name.clone());
+    value("policy", policy(old), policy(new));
+    value("record_route", old.record_route.to_string(), new.record_route.to_string());
+    value("path", path(old.path).to_owned(), path(new.path).to_owned());
+    let (was, is) = (&old.limits, &new.limits);
+    value("max_message", was.max_message.to_string(), is.max_message.to_string());
+    value("failover_tries", was.failover_tries.to_string(), is.failover_tries.to_string());
+    value("failover_after", seconds(was.failover_after_s), seconds(is.failover_after_s));
+    value("dialog_idle", seconds(was.dialog_idle_s), seconds(is.dialog_idle_s));
+    value("registration_idle", seconds(was.registration_idle_s), seconds(is.registration_idle_s));
+    value("drain_timeout", seconds(was.drain_timeout_s), seconds(is.drain_timeout_s));
+    value("remove_timeout", seconds(was.remove_timeout_s), seconds(is.remove_timeout_s));
+    value("hash_seed", old.cluster.hash_seed.to_string(), new.cluster.hash_seed.to_string());
+    value("log level", log_level(old.log).to_owned(), log_level(new.log).to_owned());
+    // Never the keys themselves.
+    if old.cluster.current != new.cluster.current {
+        changes.push("[cluster] key".to_owned());
+    }
+    if old.cluster.previous != new.cluster.previous {
+        changes.push("[cluster] previous_key".to_owned());
+    }
+}
+
+fn needs_restart(old: &Config, new: &Config, changes: &mut Vec<String>) {
+    let workers = |config: &Config| config.workers.map_or("one per core".into(), |n| n.to_string());
+    let ports = |config: &Config| match config.backend_ports {
+        BackendPorts::Range(first, last) => format!("{first}-{last}"),
+        BackendPorts::Listener => "listener".to_owned(),
+    };
+    let socket = |config: &Config| {
+        config.admin_socket.as_ref().map_or("none".to_owned(), |path| path.display().to_string())
+    };
+    let mut value = |what: &str, old: String, new: String| {
+        if old != new {
+            changes.push(format!("{what} {old} -> {new}"));
+        }
+    };
+    value("workers", workers(old), workers(new));
+    value("backend_ports", ports(old), ports(new));
+    value("[admin] listen", old.admin.to_string(), new.admin.to_string());
+    value("[admin] socket", socket(old), socket(new));
+    let (was, is) = (&old.limits, &new.limits);
+    value("pins", was.pins.to_string(), is.pins.to_string());
+    value("failover_kept", was.failover_kept.to_string(), is.failover_kept.to_string());
+    value("receive_buffer", was.receive_buffer.to_string(), is.receive_buffer.to_string());
+    for listener in &new.listeners {
+        match old.listeners.iter().find(|one| one.bind == listener.bind) {
+            None => changes.push(format!("listener udp:{} added", listener.bind)),
+            Some(was) if was.advertise != listener.advertise => {
+                changes.push(format!("listener udp:{}: advertise", listener.bind));
+            }
+            Some(_) => {}
+        }
+    }
+    for listener in &old.listeners {
+        if new.listeners.iter().all(|one| one.bind != listener.bind) {
+            changes.push(format!("listener udp:{} removed", listener.bind));
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! How the fleet changes: by a reload, by hand, and when the calls of a backend have ended.
+//!
+//! A reload carries over by identity what is known of a backend. What somebody set at run time stands
+//! against the file until it is cleared, or until the file says the same.
+
+use super::{Admin, Awaited, Event, Fleet, Known, Member, UnknownBackend, Who};
+use crate::pool::{BackendId, BackendSpec};
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+/// A removed backend stays for 64*T1 at least (RFC 3261 17): who retransmits must still reach it.
+const LEAVING_MIN: Duration = Duration::from_secs(32);
+
+/// The workers tell their calls once a second: younger counts may be from before the drain.
+const COUNTS_SETTLE: Duration = Duration::from_secs(3);
+
+/// How many calls a backend has, confirmed or still being set up.
+pub type Calls<'a> = &'a dyn Fn(BackendId) -> u64;
+
+impl Fleet {
+    /// Takes over other backends from the config. One that is not in it any more drains, for
+    /// `remove_timeout` at most.
+    pub fn reload(&mut self, specs: Vec<BackendSpec>, remove_timeout: Duration, now: SystemTime) {
+        let before = std::mem::take(&mut self.members);
+        let place = |(place, member): (usize, &Member)| (member.spec.name.clone(), place);
+        let places: HashMap<_, _> = before.iter().enumerate().map(place).collect();
+        let mut before: Vec<_> = before.into_iter().map(Some).collect();
+        for spec in specs {
+            let known = places.get(&spec.name).and_then(|place| before[*place].take());
+            let member = match known {
+                Some(member) => self.carried_over(member, spec, now),
+                None => {
+                    self.note_config(&spec.name, "added", "in the config", now);
+                    Member::new(spec, now)
+                }
+            };
+            self.members.push(member);
+        }
+        for mut member in before.into_iter().flatten() {
+            if member.leaving.is_none() {
+                member.leaving = Some(Awaited { since: now, until: Some(now + remove_timeout) });
+                let (what, why) = ("leaving", "no longer in the config: its calls may end");
+                self.note_config(&member.spec.name, what, why, now);
+            }
+            self.members.push(member);
+        }
+    }
+
+    fn carried_over(&mut self, mut member: Member, spec: BackendSpec, now: SystemTime) -> Member {
+        if member.leaving.take().is_some() {
+            self.note_config(&spec.name, "back", "in the config again", now);
+        }
+        let wanted = Admin::from(spec.state);
+        member.spec = spec;
+        if member.admin.value == wanted {
+            member.overridden = false;
+        } else if !member.overridden {
+            self.follow_config(&mut member, "the config has changed", now);
+        }
+        member
+    }
+
+    fn follow_config(&mut self, member: &mut Member, reason: &str, now: SystemTime) {
+        let value = Admin::from(member.spec.state);
+        member.overridden = false;
+        member.admin = Known { value, reason: reason.to_owned(), since: now, who: Who::Config };
+        member.await_calls(now, None);
+        self.note_config(&member.spec.name, &value.to_string(), reason, now);
+    }
+
+    /// Sets a weight that stands against the config's. `Ok(false)`: it was so already.
+    ///
+    /// # Errors
+    /// [`UnknownBackend`].
+    pub fn set_weight(
+        &mut self,
+        backend: &str,
+        weight: u16,
+        who: Who,
+        now: SystemTime,
+    ) -> Result<bool, UnknownBackend> {
+        let member = self.member(backend)?;
+        if member.effective().weight == weight {
+            return Ok(false);
+        }
+        member.weight = (weight != member.spec.weight).then_some(weight);
+        let (what, reason) = (format!("weight {weight}"), "asked for".to_owned());
+        self.note(Event { at: now, backend: backend.to_owned(), what, reason, who });
+        Ok(true)
+    }
+
+    /// Gives up what was set at run time: the config is followed again. `Ok(false)`: nothing was.
+    ///
+    /// # Errors
+    /// [`UnknownBackend`].
+    pub fn clear(
+        &mut self,
+        backend: &str,
+        who: Who,
+        now: SystemTime,
+    ) -> Result<bool, UnknownBackend> {
+        let member = self.member(backend)?;
+        if !member.overridden && member.weight.is_none() {
+            return Ok(false);
+        }
+        member.weight = None;
+        let value = Admin::from(member.spec.state);
+        if member.overridden {
+            let reason = "as the config says".to_owned();
+            member.admin = Known { value, reason, since: now, who: Who::Config };
+            member.overridden = false;
+            member.await_calls(now, None);
+        }
+        let (what, reason) = ("cleared", "what was set at run time is given up");
+        let (what, reason) = (what.to_owned(), reason.to_owned());
+        self.note(Event { at: now, backend: backend.to_owned(), what, reason, who });
+        Ok(true)
+    }
+
+    /// How long the calls of a drained backend are awaited from now on, before an event says how
+    /// many are left; they go on all the same. A backend that is not drained is left alone.
+    ///
+    /// # Errors
+    /// [`UnknownBackend`].
+    pub fn await_drain(
+        &mut self,
+        backend: &str,
+        within: Duration,
+        now: SystemTime,
+    ) -> Result<(), UnknownBackend> {
+        self.member(backend)?.await_calls(now, Some(within));
+        Ok(())
+    }
+
+    /// Looks whose calls have ended, or were awaited long enough: a leaving backend goes, of a
+    /// drained one an event says so. True if one went.
+    pub fn look(&mut self, calls: Calls<'_>, now: SystemTime) -> bool {
+        let mut gone = Vec::new();
+        for place in 0..self.members.len() {
+            let member = &self.members[place];
+            let name = member.spec.name.clone();
+            let left = calls(BackendId::of_name(&name));
+            if let Some(how) = member.leaving.and_then(|it| it.end(left, LEAVING_MIN, now)) {
+                self.note_config(&name, "gone", &how, now);
+                gone.push(name);
+            } else if let Some(how) = member.drain.and_then(|it| it.end(left, COUNTS_SETTLE, now)) {
+                let who = member.admin.who.clone();
+                self.members[place].drain = None;
+                let what = if left == 0 { "drained" } else { "drain overdue" }.to_owned();
+                self.note(Event { at: now, backend: name, what, reason: how, who });
+            }
+        }
+        self.members.retain(|member| !gone.contains(&member.spec.name));
+        !gone.is_empty()
+    }
+
+    fn note_config(&mut self, backend: &str, what: &str, reason: &str, now: SystemTime) {
+        let (backend, what, reason) = (backend.to_owned(), what.to_owned(), reason.to_owned());
+        self.note(Event { at: now, backend, what, reason, who: Who::Config });
+    }
+}
+
+impl Awaited {
+    /// Why it is awaited no longer, if so; not before `least` has passed.
+    fn end(&self, calls: u64, least: Duration, now: SystemTime) -> Option<String> {
+        let waited = now.duration_since(self.since).unwrap_or_default();
+        if self.until.is_some_and(|until| now >= until) {
+            let s = if calls == 1 { "" } else { "s" };
+            return Some(format!("{calls} call{s} left after {} s", waited.as_secs()));
+        }
+        (calls == 0 && waited >= least).then(|| "no call is left".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::State;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn spec(name: &str, state: State) -> BackendSpec {
+        BackendSpec {
+            name: name.to_owned(),
+            address: "10.0.0.1:5060".parse().expect("an address"),
+            weight: 4,
+            state,
+            sources: Vec::new(),
+            side: 0,
+        }
+    }
+
+    fn ready(names: &[&str]) -> Vec<BackendSpec> {
+        names.iter().map(|name| spec(name, State::Ready)).collect()
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn names(fleet: &Fleet) -> Vec<&str> {
+        fleet.members().iter().map(|member| member.spec.name.as_str()).collect()
+    }
+
+    fn states(fleet: &Fleet) -> Vec<State> {
+        fleet.members().iter().map(|member| member.effective().state).collect()
+    }
+
+    fn whats(fleet: &Fleet) -> Vec<String> {
+        fleet.events().map(|event| format!("{} {}", event.backend, event.what)).collect()
+    }
+
+    #[test]
+    fn what_is_known_follows_the_name_over_a_reload() {
+        let mut fleet = Fleet::new(ready(&["a", "b", "c"]), at(0));
+        fleet.set_admin("a", Admin::Drain, "upgrade", Who::Operator, at(1)).unwrap();
+        fleet.set_up("b", false, "timeout", Who::Probe, at(2)).unwrap();
+        fleet.set_weight("c", 9, Who::Operator, at(3)).unwrap();
+        let before = fleet.members().to_vec();
+        fleet.reload(ready(&["c", "b", "a"]), HOUR, at(10));
+        assert_eq!(names(&fleet), ["c", "b", "a"]);
+        assert_eq!(states(&fleet), [State::Ready, State::Down, State::Drained]);
+        assert_eq!(fleet.members()[2].admin, before[0].admin, "who and since when, too");
+        assert_eq!(fleet.members()[1].up, before[1].up);
+        assert_eq!(fleet.effective()[0].weight, 9);
+        assert_eq!(fleet.events().count(), 3, "the reload changed nothing");
+    }
+
+    #[test]
+    fn the_file_is_followed_where_nobody_overrode_it() {
+        let mut fleet = Fleet::new(ready(&["a", "b"]), at(0));
+        fleet.set_admin("b", Admin::Maint, "fan", Who::Operator, at(1)).unwrap();
+        let drained = || vec![spec("a", State::Drained), spec("b", State::Drained)];
+        fleet.reload(drained(), HOUR, at(2));
+        assert_eq!(states(&fleet), [State::Drained, State::Down]);
+        assert_eq!(fleet.members()[0].admin.who, Who::Config);
+        // The file says what was set by hand: no override any more, the next file is followed.
+        fleet.reload(vec![spec("a", State::Ready), spec("b", State::Down)], HOUR, at(3));
+        assert!(!fleet.members()[1].overridden);
+        fleet.reload(ready(&["a", "b"]), HOUR, at(4));
+        assert_eq!(states(&fleet), [State::Ready, State::Ready]);
+    }
+
+    #[test]
+    fn what_is_set_back_by_hand_is_no_override() {
+        let mut fleet = Fleet::new(ready(&["a"]), at(0));
+        fleet.set_admin("a", Admin::Drain, "", Who::Operator, at(1)).unwrap();
+        assert!(fleet.members()[0].overridden);
+        fleet.set_admin("a", Admin::Ready, "", Who::Operator, at(2)).unwrap();
+        assert!(!fleet.members()[0].overridden);
+        fleet.set_weight("a", 7, Who::Operator, at(3)).unwrap();
+        fleet.set_weight("a", 4, Who::Operator, at(4)).unwrap();
+        assert_eq!(fleet.members()[0].weight, None);
+    }
+
+    #[test]
+    fn cleared_it_follows_the_config() {
+        let mut fleet = Fleet::new(vec![spec("a", State::Drained)], at(0));
+        assert_eq!(fleet.clear("a", Who::Operator, at(1)), Ok(false));
+        fleet.set_admin("a", Admin::Ready, "", Who::Operator, at(1)).unwrap();
+        fleet.set_weight("a", 0, Who::Operator, at(1)).unwrap();
+        assert_eq!(fleet.clear("a", Who::Operator, at(2)), Ok(true));
+        assert_eq!((states(&fleet)[0], fleet.effective()[0].weight), (State::Drained, 4));
+        assert!(fleet.clear("z", Who::Operator, at(3)).is_err());
+    }
+
+    #[test]
+    fn a_removed_backend_drains_and_goes_with_its_last_call() {
+        let mut fleet = Fleet::new(ready(&["a", "b"]), at(0));
+        fleet.reload(ready(&["b"]), HOUR, at(100));
+        assert_eq!(
+            (names(&fleet), states(&fleet)),
+            (vec!["b", "a"], vec![State::Ready, State::Drained])
+        );
+        assert_eq!((fleet.effective().len(), fleet.leaving().len()), (1, 1));
+        assert!(!fleet.look(&|_| 0, at(131)), "retransmissions must still reach it");
+        assert!(!fleet.look(&|_| 1, at(200)));
+        assert!(fleet.look(&|_| 0, at(201)));
+        assert_eq!(names(&fleet), ["b"]);
+        assert_eq!(whats(&fleet), ["a leaving", "a gone"]);
+    }
+
+    #[test]
+    fn a_removed_backend_goes_at_its_deadline_whatever_it_has() {
+        let mut fleet = Fleet::new(ready(&["a"]), at(0));
+        fleet.reload(Vec::new(), HOUR, at(0));
+        assert!(!fleet.look(&|_| 2, at(3599)));
+        assert!(fleet.look(&|_| 2, at(3600)));
+        assert_eq!(fleet.events().last().unwrap().reason, "2 calls left after 3600 s");
+    }
+
+    #[test]
+    fn a_removed_backend_that_comes_back_is_as_it_was() {
+        let mut fleet = Fleet::new(ready(&["a", "b"]), at(0));
+        fleet.set_up("a", false, "timeout", Who::Probe, at(1)).unwrap();
+        fleet.reload(ready(&["b"]), HOUR, at(2));
+        assert_eq!(states(&fleet), [State::Ready, State::Down]);
+        fleet.reload(ready(&["a", "b"]), HOUR, at(3));
+        assert_eq!(names(&fleet), ["a", "b"]);
+        assert_eq!(states(&fleet), [State::Down, State::Ready]);
+        assert!(!fleet.look(&|_| 0, at(9999)), "it stays");
+    }
+
+    #[test]
+    fn a_second_reload_does_not_begin_the_deadline_anew() {
+        let mut fleet = Fleet::new(ready(&["a", "b"]), at(0));
+        fleet.reload(ready(&["b"]), HOUR, at(0));
+        fleet.reload(ready(&["b"]), HOUR, at(3000));
+        assert!(fleet.look(&|_| 1, at(3600)));
+    }
+
+    #[test]
+    fn the_end_of_a_drain_is_an_event_once() {
+        let mut fleet = Fleet::new(ready(&["a"]), at(0));
+        fleet.set_admin("a", Admin::Drain, "upgrade", Who::Operator, at(10)).unwrap();
+        fleet.look(&|_| 0, at(12));
+        assert_eq!(whats(&fleet), ["a drain"], "the counts may be from before");
+        fleet.look(&|_| 0, at(13));
+        fleet.look(&|_| 0, at(14));
+        assert_eq!(whats(&fleet), ["a drain", "a drained"]);
+        assert_eq!(states(&fleet), [State::Drained]);
+    }
+
+    #[test]
+    fn a_drain_that_is_overdue_says_so_and_goes_on() {
+        let mut fleet = Fleet::new(ready(&["a"]), at(0));
+        fleet.set_admin("a", Admin::Drain, "", Who::Operator, at(0)).unwrap();
+        fleet.await_drain("a", Duration::from_secs(60), at(0)).unwrap();
+        fleet.look(&|_| 1, at(59));
+        assert_eq!(fleet.events().count(), 1);
+        fleet.look(&|_| 1, at(60));
+        assert_eq!(fleet.events().last().unwrap().what, "drain overdue");
+        assert_eq!(fleet.events().last().unwrap().reason, "1 call left after 60 s");
+        assert_eq!(states(&fleet), [State::Drained]);
+    }
+}

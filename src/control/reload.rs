@@ -1,0 +1,135 @@
+//! Another configuration while it runs: validated before it comes here, compared, and published once;
+//! or refused, with everything as it was.
+
+use super::balancer::{Balancer, Live, ask_network, build};
+use super::{Failure, log, plan};
+use crate::config::{Config, Diff};
+use crate::proxy::{FailoverSettings, Keys, Settings};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// What a reload did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reloaded {
+    /// What it changed, and what waits for a restart.
+    pub diff: Diff,
+    /// The number of the configuration from now on.
+    pub generation: u64,
+    /// What is questionable in it.
+    pub warnings: Vec<String>,
+}
+
+impl Balancer {
+    /// Takes over another configuration, but for what needs a restart: that is named in the result.
+    /// What is known of a backend stays with its name. One that is not there any more gets no new
+    /// calls and goes when those that it has are over.
+    ///
+    /// # Errors
+    /// When a backend cannot be reached, or only from where no socket is open, or is this balancer;
+    /// nothing has changed then.
+    pub fn reload(&self, config: &Config) -> Result<Reloaded, Failure> {
+        let now = SystemTime::now();
+        let mut live = self.live();
+        let result = self.next(&live, config, now);
+        match result {
+            Ok((diff, next)) => {
+                let warnings = key_warnings(&live, &next.0.config);
+                self.take_over(&mut live, next);
+                self.reloads.success(!diff.live.is_empty(), now);
+                Ok(Reloaded { diff, generation: self.reloads.generation.value(), warnings })
+            }
+            Err(failure) => {
+                self.note_refused(&mut live, &failure.text);
+                Err(failure)
+            }
+        }
+    }
+
+    /// A reload that was refused before it came to [`Balancer::reload`].
+    pub fn refuse_reload(&self, why: &str) {
+        self.note_refused(&mut self.live(), why);
+    }
+
+    fn note_refused(&self, live: &mut Live, why: &str) {
+        self.reloads.failure();
+        live.refused = Some(why.to_owned());
+    }
+
+    /// What would be live with this configuration; nothing is changed yet.
+    fn next(
+        &self,
+        live: &Live,
+        config: &Config,
+        now: SystemTime,
+    ) -> Result<(Diff, (Live, crate::pool::Pool)), Failure> {
+        let diff = live.config.diff(config);
+        let config = live.config.taking_over(config);
+        let network = ask_network(&config)?;
+        let sides = &live.settings[0].sides; // their addresses are the same in every worker
+        let locals: Vec<_> = sides.iter().map(|side| side.local).collect();
+        let specs = plan::backends_on(&config, &network, &locals, &self.sockets)?;
+        let mut fleet = live.fleet.clone();
+        fleet.reload(specs, Duration::from_secs(config.limits.remove_timeout_s.into()), now);
+        let pool = build(&fleet, &config)?;
+        let settings = live.settings.iter().map(|old| reconfigured(old, &config)).collect();
+        Ok((diff, (Live { config, fleet, settings, refused: None }, pool)))
+    }
+
+    fn take_over(&self, live: &mut Live, (next, pool): (Live, crate::pool::Pool)) {
+        self.configure(&next.settings);
+        self.publish(pool);
+        log::set_level(next.config.log);
+        next.fleet.log_since(live.fleet.noted());
+        *live = next;
+    }
+
+    /// Takes no new calls from now on, or takes them again; what is there goes on either way.
+    pub fn set_draining(&self, draining: bool) {
+        let mut live = self.live();
+        let with = |old: &Arc<Settings>| Arc::new(Settings { draining, ..Settings::clone(old) });
+        live.settings = live.settings.iter().map(with).collect();
+        self.configure(&live.settings);
+    }
+}
+
+/// The settings of a worker with what a reload changes.
+fn reconfigured(old: &Settings, config: &Config) -> Arc<Settings> {
+    Arc::new(Settings {
+        keys: keys(&old.keys, config),
+        record_route: config.record_route,
+        path: config.path,
+        max_message: config.limits.max_message,
+        dialog_idle_s: config.limits.dialog_idle_s,
+        registration_idle_s: config.limits.registration_idle_s,
+        failover: FailoverSettings {
+            tries: config.limits.failover_tries,
+            silence_ms: config.limits.failover_after_s * 1000,
+            ..old.failover // the table has its size
+        },
+        ..old.clone()
+    })
+}
+
+/// Without a key in the config the one in use stays: another would cut off every dialog.
+fn keys(old: &Keys, config: &Config) -> Keys {
+    match config.cluster.current {
+        Some(current) => Keys { current, previous: config.cluster.previous },
+        None => old.clone(),
+    }
+}
+
+/// Changes of the keys by which tokens that are out there could be read no more.
+fn key_warnings(live: &Live, config: &Config) -> Vec<String> {
+    let in_use = live.settings[0].keys.current;
+    match (config.cluster.current, config.cluster.previous) {
+        (None, _) if live.config.cluster.current.is_some() => {
+            vec!["[cluster] key is gone from the file: the one in use stays until a restart".into()]
+        }
+        (Some(key), previous) if key != in_use && previous != Some(in_use) => vec![
+            "[cluster] key is another one, and the one until now is not previous_key: dialogs and \
+             registrations of before cannot be read, and go by pin or hash"
+                .into(),
+        ],
+        _ => Vec::new(),
+    }
+}
