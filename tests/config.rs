@@ -12,6 +12,8 @@ mod keys;
 mod never_panics;
 #[path = "config/relations.rs"]
 mod relations;
+#[path = "config/reload.rs"]
+mod reload;
 #[path = "config/values.rs"]
 mod values;
 

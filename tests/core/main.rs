@@ -2,6 +2,7 @@
 
 mod answers;
 mod choosing;
+mod draining;
 mod malformed;
 mod path;
 mod record_route;
