@@ -32,7 +32,7 @@ struct Way {
     #[arg(long, global = true, value_name = "ADDR", conflicts_with = "socket")]
     admin: Option<SocketAddr>,
 
-    /// Control socket of the balancer ([admin] socket in its file)
+    /// Control socket of the balancer (`socket` under `[admin]` in its file)
     #[arg(long, global = true, value_name = "PATH")]
     socket: Option<PathBuf>,
 }
