@@ -12,6 +12,8 @@ mod keys;
 mod never_panics;
 #[path = "config/relations.rs"]
 mod relations;
+#[path = "config/reload.rs"]
+mod reload;
 #[path = "config/values.rs"]
 mod values;
 
@@ -35,6 +37,7 @@ path = "supported"
 
 [admin]
 listen = "[::1]:9061"
+socket = "/run/sip ring/\"a\".sock"
 
 [[listener]]
 bind = "udp:192.0.2.1:5060"
@@ -70,6 +73,8 @@ pins = 2000
 dialog_idle = "1h30m"
 registration_idle = "90s"
 receive_buffer = 65536
+drain_timeout = "90s"
+remove_timeout = "2d"
 
 [cluster]
 key = "00112233445566778899aabbccddeefe"
@@ -139,6 +144,7 @@ fn smallest_file_gets_the_documented_defaults() {
     assert_eq!(config.limits.dialog_idle_s, 43_200);
     assert_eq!(config.limits.registration_idle_s, 4_200);
     assert_eq!(config.limits.receive_buffer, 4_194_304);
+    assert_eq!((config.limits.drain_timeout_s, config.limits.remove_timeout_s), (30, 3_600));
     assert_eq!((config.cluster.current, config.cluster.previous), (None, None));
     assert_eq!(config.cluster.hash_seed, 0);
     assert_eq!(config.log, LogLevel::Info);
@@ -169,6 +175,8 @@ fn every_key_reaches_the_configuration() {
     assert_eq!((config.limits.max_message, config.limits.pins), (16_384, 2_000));
     assert_eq!((config.limits.dialog_idle_s, config.limits.registration_idle_s), (5_400, 90));
     assert_eq!(config.limits.receive_buffer, 65_536);
+    assert_eq!((config.limits.drain_timeout_s, config.limits.remove_timeout_s), (90, 172_800));
+    assert_eq!(config.admin_socket, Some("/run/sip ring/\"a\".sock".into()));
     let (current, previous) = (config.cluster.current.unwrap(), config.cluster.previous.unwrap());
     assert_eq!((current.number, current.bytes[..2].to_vec()), (2, vec![0x00, 0x11]));
     assert_eq!((previous.number, previous.bytes[15]), (3, 0xff));
@@ -198,12 +206,29 @@ fn edges_of_ranges_are_inside() {
         ("[limits]\nfailover_after = ", ["\"1s\"", "\"30s\""]),
         ("[limits]\nfailover_kept = ", ["64", "1_000_000"]),
         ("[limits]\nreceive_buffer = ", ["\"64KiB\"", "\"512MiB\""]),
+        ("[limits]\ndrain_timeout = ", ["\"0s\"", "\"30d\""]),
+        ("[limits]\nremove_timeout = ", ["\"0s\"", "\"30d\""]),
         ("[cluster]\nhash_seed = ", ["0", "0x7fff_ffff_ffff_ffff"]),
     ] {
         for edge in edges {
             good(&format!("{key}{edge}\n{SMALLEST}"));
         }
     }
+}
+
+#[test]
+fn a_control_socket_is_a_whole_path_that_the_kernel_takes() {
+    let file = |path: &str| format!("[admin]\nsocket = \"{path}\"\n{SMALLEST}");
+    let longest = format!("/{}", "x".repeat(106));
+    for path in ["/a", longest.as_str()] {
+        assert_eq!(good(&file(path)).admin_socket.as_deref(), Some(std::path::Path::new(path)));
+    }
+    let too_long = format!("{longest}x");
+    for path in ["", "a.sock", "./a", "/", "/run/", "/a\\nb", too_long.as_str()] {
+        let shown = load(&file(path), &Flags::default()).expect_err("it loads").render(false);
+        assert!(shown.contains(":2:"), "{path}: {shown}");
+    }
+    assert_eq!(good(SMALLEST).admin_socket, None);
 }
 
 #[test]

@@ -398,6 +398,38 @@ fn pools_that_cannot_be_are_refused() {
 }
 
 #[test]
+fn a_leaving_backend_is_found_by_its_identity_and_by_nothing_new() {
+    for policy in [Policy::CallIdHash, Policy::CallIdHashMaglev, Policy::RoundRobin] {
+        let mut all = specs(4);
+        let gone = all.pop().expect("four");
+        let without = build(&all, policy);
+        let pool = Pool::build_with_leaving(all.clone(), vec![gone.clone()], policy, SEED);
+        let pool = pool.expect("a good pool");
+        let slot = pool.by_id(id(&gone)).expect("its dialogs go on");
+        assert_eq!(pool.backend(slot).spec.address, gone.address);
+        assert_eq!(pool.by_address(gone.address), Some(slot));
+        // Whoever has lost it already chooses alike.
+        assert_eq!(placed(&pool, 500), placed(&without, 500));
+    }
+}
+
+#[test]
+fn a_leaving_backend_may_have_the_address_of_one_that_stays() {
+    let all = specs(2);
+    let renamed = BackendSpec { name: "an earlier name".into(), ..all[0].clone() };
+    let pool =
+        Pool::build_with_leaving(all.clone(), vec![renamed.clone()], Policy::CallIdHash, SEED);
+    let pool = pool.expect("a good pool");
+    let by_name = |spec| pool.backend(pool.by_id(id(spec)).expect("it is there")).spec.address;
+    assert_eq!(by_name(&renamed), by_name(&all[0]));
+    let by_address = pool.by_address(all[0].address).expect("it is there");
+    assert_eq!(pool.backend(by_address).spec.name, all[0].name);
+    assert_eq!(pool.by_source(all[0].address), Some(by_address));
+    let twice = vec![all[0].clone()];
+    assert!(Pool::build_with_leaving(all, twice, Policy::CallIdHash, SEED).is_err(), "same name");
+}
+
+#[test]
 fn a_debug_print_does_not_tell_the_seed() {
     const SECRET: u64 = 0x5eed_5eed_5eed_5eed;
     let text = format!("{:?}", Pool::build(specs(2), Policy::CallIdHash, SECRET).unwrap());

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod check;
+mod ctl;
 mod demo;
 mod exit;
 mod run;
@@ -32,6 +33,7 @@ fn dispatch(command: Command) -> Exit {
     match command {
         Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => check::check(arguments),
+        Command::Ctl(arguments) => ctl::ctl(arguments),
         Command::Demo(arguments) => demo::demo(arguments),
     }
 }
@@ -57,7 +59,14 @@ enum Command {
     ///
     /// Takes the flags of `run`. Warnings and problems go to standard error with file, line and
     /// column.
-    Check(Arguments),
+    Check(check::CheckArguments),
+
+    /// Ask a running balancer, and tell it
+    ///
+    /// Exits with 69 when none answers, 77 when you may not ask there, 78 when a reload was refused
+    /// and 1 when anything else was.
+    #[command(after_help = CTL_EXAMPLES)]
+    Ctl(ctl::Arguments),
 
     /// Show it: a balancer, four backends and a caller on free loopback ports, one backend drained on
     /// the way
@@ -70,6 +79,12 @@ const RUN_EXAMPLES: &str = "\
 Examples:
   sipring run --listen udp:0.0.0.0:5060 --backend 10.0.0.11 --backend 10.0.0.12,weight=2
   sipring run --config /etc/sipring/sipring.toml";
+
+const CTL_EXAMPLES: &str = "\
+Examples:
+  sipring ctl backends
+  sipring ctl drain proxy-1 --deadline 3600
+  sipring ctl where 'a84b4c76e66710@pc33.atlanta.example.com'";
 
 const EXIT_CODES: &str = "\
 Exit codes:

@@ -333,9 +333,8 @@ impl PinTable {
     /// If the table has lost its order, or its counts are not what it holds.
     pub fn check_invariants(&self) {
         self.slots.check_invariants();
-        let kinds: [(_, fn(Stage) -> bool); 2] =
-            [(&self.dialogs, Stage::is_dialog), (&self.calls, Stage::is_call)];
-        for (held, counts_it) in kinds {
+        let is_dialog: fn(Stage) -> bool = Stage::is_dialog;
+        for (held, counts_it) in [(&self.dialogs, is_dialog), (&self.calls, Stage::is_call)] {
             let mut counts = DialogCounts::like(held);
             for slot in self.slots.iter() {
                 counts.recount(counts_it, &Slot::EMPTY, slot);

@@ -77,9 +77,9 @@ fn policy_flag_leaves_the_files_hash_without_effect() {
         &flags,
         r#"
 warning: `hash` goes with the policy call-id-hash only
-  --> sipring.toml:20:8
+  --> sipring.toml:21:8
    |
-20 | hash = "maglev"
+21 | hash = "maglev"
    |        ^^^^^^^^ without effect
    |
   ::: --policy:1:1

@@ -3,6 +3,7 @@
 mod answers;
 mod choosing;
 mod counting;
+mod draining;
 mod failover;
 mod malformed;
 mod path;

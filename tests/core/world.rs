@@ -128,6 +128,12 @@ impl World {
         sent
     }
 
+    /// Other settings in the same node; the pins stay.
+    pub(crate) fn configure(&mut self, change: impl FnOnce(&mut Settings)) {
+        change(&mut self.settings);
+        self.proxy.configure(Arc::new(self.settings.clone()));
+    }
+
     /// One datagram through the shard.
     pub(crate) fn push(
         &mut self,

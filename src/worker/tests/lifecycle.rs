@@ -69,3 +69,42 @@ fn a_worker_does_not_send_from_the_port_of_another() {
     plan.settings[1] = Arc::new(changed);
     let _ = Workers::start(plan);
 }
+
+#[test]
+fn other_settings_are_taken_over_at_once_and_questions_answered_behind_them() {
+    let host = host();
+    let rig = rig(2, host);
+    let client = rig.client();
+    assert_eq!(rig.ask(&client, "x\ndraining"), "false");
+    let draining = |number| {
+        Arc::new(Settings { draining: true, ..Settings::clone(&settings(number, 2, host, 5060)) })
+    };
+    let workers = rig.workers.as_ref().unwrap();
+    workers.configure(&[draining(0), draining(1)]);
+    let (sender, answers) = std::sync::mpsc::channel();
+    let sender = std::sync::Mutex::new(sender);
+    let answer: Answer = Arc::new(move |pin| sender.lock().unwrap().send(pin).unwrap());
+    workers.ask(b"a call", &answer);
+    let mut pins: Vec<_> =
+        (0..2).map(|_| answers.recv_timeout(PATIENCE).unwrap().unwrap().0).collect();
+    pins.sort_unstable();
+    assert_eq!(pins, [0, 1], "each answers for itself");
+    for call_id in 0..8 {
+        assert_eq!(rig.ask(&client, &format!("{call_id}\ndraining")), "true");
+    }
+    assert_eq!(rig.sum(|cells| &cells.calls), 18, "gauges are fresh");
+    workers.ask(b"unknown", &answer);
+    assert_eq!(answers.recv_timeout(PATIENCE).unwrap(), None);
+}
+
+#[test]
+fn calls_of_the_control_thread_are_heard_as_often_as_they_come() {
+    let rig = rig(1, host());
+    let (sender, answers) = std::sync::mpsc::channel();
+    let sender = std::sync::Mutex::new(sender);
+    let answer: Answer = Arc::new(move |pin| sender.lock().unwrap().send(pin).unwrap());
+    for _ in 0..500 {
+        rig.workers.as_ref().unwrap().ask(b"a call", &answer);
+        answers.recv_timeout(PATIENCE).unwrap();
+    }
+}

@@ -9,13 +9,14 @@ mod lifecycle;
 
 use super::backends::CONNECT_AFTER;
 use super::core::Core;
-use super::{Plan, StartError, Workers, start};
+use super::{Answer, Plan, StartError, Workers, start};
 use crate::io::socket;
 use crate::metrics::{Cell, Cells};
 use crate::pool::{BackendId, BackendSlot, BackendSpec, Policy, Pool, State};
 use crate::proxy::{
-    Absorb, Answer, Drop, Egress, FailoverSettings, Forwarded, Ingress, Key, Keys, LocalSocket,
-    Method, Now, PathMode, Replaced, Role, Settings, Side, SocketIndex, Tally, Verdict,
+    Absorb, Answer as OwnAnswer, Drop, Egress, FailoverSettings, Forwarded, Ingress, Key, Keys,
+    LocalSocket, Method, Now, PathMode, Replaced, Role, Settings, Side, SocketIndex, Tally,
+    Verdict,
 };
 use crate::sip::Span;
 use arc_swap::ArcSwap;
@@ -71,7 +72,7 @@ impl Core for Script {
         let _call_id = lines.next();
         let command = String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
         let back = Egress { socket: ingress.socket, to: ingress.source, backend: None };
-        let reply = |len| Verdict::Reply { egress: back, len, answer: Answer::Options };
+        let reply = |len| Verdict::Reply { egress: back, len, answer: OwnAnswer::Options };
         match command.split_once(' ').unwrap_or((&command, "")) {
             ("who", _) => reply(write(out, &self.number().to_string())),
             ("copy", _) => {

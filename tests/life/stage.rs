@@ -1,0 +1,204 @@
+//! The binary with a config file of its own, between callers and backends of the load generator.
+
+use sipring_loadtest::{Backend, BackendOptions, Caller, CallerOptions, Pace};
+use std::cell::RefCell;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How long a test waits for what must come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+
+pub(crate) struct Stage {
+    process: RefCell<Child>,
+    directory: TempDir,
+    path: String,
+    file: String,
+    listener: SocketAddr,
+    admin: SocketAddr,
+    backends: Vec<Backend>,
+}
+
+impl Stage {
+    /// With so many backends, b1 and so on; returns when it answers.
+    pub(crate) fn start(backends: usize) -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let start = |n| Backend::start(BackendOptions::named(&format!("b{n}"), any)).unwrap();
+        let backends: Vec<_> = (1..=backends).map(start).collect();
+        let listener = UdpSocket::bind(any).and_then(|free| free.local_addr()).unwrap();
+        let admin = TcpListener::bind(any).and_then(|free| free.local_addr()).unwrap();
+        let directory = TempDir::new().unwrap();
+        let mut file = format!(
+            "workers = 2\nbackend_ports = \"listener\"\n[admin]\nlisten = \"{admin}\"\n\
+             socket = \"{}\"\n[[listener]]\nbind = \"udp:{listener}\"\n[limits]\npins = 10000\n\
+             [cluster]\nkey = \"{:032x}\"\n[[pool]]\n",
+            directory.path().join("control.sock").display(),
+            1
+        );
+        for backend in &backends {
+            let (name, address) = (backend.name(), backend.address());
+            let block = "[[pool.backend]]\nweight = 1";
+            let _ = write!(file, "{block}\nname = \"{name}\"\naddress = \"{address}\"\n");
+        }
+        let path = directory.path().join("sipring.toml");
+        fs::write(&path, &file).unwrap();
+        let path = path.to_str().unwrap().to_owned();
+        let log = File::create(directory.path().join("log")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sipring"));
+        command.args(["run", "--config", &path]).stdin(Stdio::null()).stderr(log);
+        let process = RefCell::new(command.spawn().unwrap());
+        let stage = Self { process, directory, path, file, listener, admin, backends };
+        stage.wait_until("it is ready", || stage.try_get("/ready").is_some_and(|it| it.0 == 200));
+        stage
+    }
+
+    /// The config file's path.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// What stood in it at first.
+    pub(crate) fn file(&self) -> String {
+        self.file.clone()
+    }
+
+    pub(crate) fn write(&self, text: &str) {
+        fs::write(&self.path, text).unwrap();
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.directory.path().join("control.sock")
+    }
+
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("log")).unwrap()
+    }
+
+    /// Code, standard output and standard error of another command.
+    pub(crate) fn sipring(&self, arguments: &[&str]) -> (i32, String, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sipring"));
+        let output = command.args(arguments).stdin(Stdio::null()).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    }
+
+    /// `sipring ctl` over the control socket.
+    pub(crate) fn ctl(&self, arguments: &[&str]) -> (i32, String, String) {
+        let socket = self.socket();
+        let before = ["ctl", "--socket", socket.to_str().unwrap()];
+        self.sipring(&[&before, arguments].concat())
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        let kill = format!("kill -s {signal} {}", self.process.borrow().id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
+    /// The exit code; `None` if it does not end in time.
+    pub(crate) fn ended(&self, limit: Duration) -> Option<i32> {
+        let end = Instant::now() + limit;
+        while Instant::now() < end {
+            if let Some(status) = self.process.borrow_mut().try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        None
+    }
+
+    pub(crate) fn end_by(&self, signal: &str) -> Option<i32> {
+        self.signal(signal);
+        self.ended(PATIENCE)
+    }
+
+    /// Status and body.
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
+        self.try_get(path).expect("the admin server answers")
+    }
+
+    fn try_get(&self, path: &str) -> Option<(u16, String)> {
+        let mut client = TcpStream::connect(self.admin).ok()?;
+        client.set_read_timeout(Some(PATIENCE)).ok()?;
+        client.write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).ok()?;
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+    }
+
+    /// The value of a series.
+    pub(crate) fn metric(&self, series: &str) -> u64 {
+        let (_, text) = self.get("/metrics");
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no {series} in\n{text}")).parse().unwrap()
+    }
+
+    /// The answer to an OPTIONS to the balancer itself; empty if none comes soon.
+    pub(crate) fn options(&self) -> String {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        let (to, from) = (self.listener, socket.local_addr().unwrap());
+        let request = format!(
+            "OPTIONS sip:{to} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK-{0};rport\r\n\
+             From: <sip:a@{from}>;tag=a\r\nTo: <sip:{to}>\r\nCall-ID: {0}\r\nCSeq: 1 OPTIONS\r\n\
+             Max-Forwards: 1\r\nContent-Length: 0\r\n\r\n",
+            from.port()
+        );
+        socket.send_to(request.as_bytes(), to).unwrap();
+        let mut answer = [0; 2048];
+        let len = socket.recv(&mut answer).unwrap_or(0);
+        String::from_utf8_lossy(&answer[..len]).into_owned()
+    }
+
+    /// 50 calls a second of up to three seconds.
+    pub(crate) fn caller(&self) -> Caller {
+        self.calls(Duration::from_millis(500), Duration::from_secs(3))
+    }
+
+    /// Calls that no test waits for.
+    pub(crate) fn long_calls(&self) -> Caller {
+        self.calls(Duration::from_secs(3600), Duration::from_secs(3600))
+    }
+
+    fn calls(&self, shortest: Duration, longest: Duration) -> Caller {
+        let pace = Pace::Open { from: 50.0, to: 50.0, ramp: Duration::from_secs(1) };
+        let hold = (shortest, longest);
+        Caller::start(CallerOptions { pace, hold, ..CallerOptions::to(self.listener) }).unwrap()
+    }
+
+    /// Lets the calls end; none may be lost or split.
+    pub(crate) fn finish(&self, caller: &Caller) {
+        caller.finish();
+        assert!(caller.wait(PATIENCE), "calls do not end");
+        let report = &caller.report().through;
+        assert_eq!(report.lost(), 0, "{:?}", report.failures().collect::<Vec<_>>());
+        assert_eq!(report.completed.value(), report.started.value());
+        let astray: u64 = self.backends.iter().map(|b| b.report().strangers.value()).sum();
+        assert_eq!(astray, 0);
+    }
+
+    pub(crate) fn wait_until(&self, what: &str, condition: impl Fn() -> bool) {
+        let end = Instant::now() + PATIENCE;
+        while !condition() {
+            assert!(Instant::now() < end, "in vain: {what}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let process = self.process.get_mut();
+        let _ = process.kill();
+        let _ = process.wait();
+    }
+}
