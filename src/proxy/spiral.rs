@@ -26,6 +26,9 @@ impl Spiral {
         pool: &Pool,
     ) -> Self {
         let mut spiral = Self { passages: 0, met: [BackendSlot(0); PASSAGES_MAX], met_count: 0 };
+        if request.lone_via {
+            return spiral;
+        }
         let bytes = request.message.bytes;
         let mut vias = request.message.values(Header::Via).map(|(_, value)| value);
         let mut upper = vias.next().map(|_| request.via);

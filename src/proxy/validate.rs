@@ -40,6 +40,8 @@ pub(super) struct Request<'a> {
     /// The Request-URI read, where it is of a scheme that we read.
     pub(super) sip_uri: Option<Uri>,
     pub(super) via: Via,
+    /// There is no Via but the topmost: the request has met no proxy yet.
+    pub(super) lone_via: bool,
     pub(super) call_id: &'a [u8],
     pub(super) cseq: u32,
     /// Empty where there is none (RFC 2543).
@@ -62,8 +64,9 @@ impl<'a> Request<'a> {
         }
         let bytes = message.bytes;
         let sip_uri = sip_uri(bytes, uri)?;
-        let (_, via) = message.top_via()?;
-        if message.values(Header::Via).any(|(_, value)| value.is_empty()) {
+        let (row, via) = message.top_via()?;
+        let lone_via = message.count(Header::Via) == 1 && via.value == row.value;
+        if !lone_via && message.values(Header::Via).any(|(_, value)| value.is_empty()) {
             return Err(Fault::Via);
         }
         let call_id = message.call_id()?.of(bytes);
@@ -79,6 +82,7 @@ impl<'a> Request<'a> {
             uri,
             sip_uri,
             via,
+            lone_via,
             call_id,
             cseq,
             from_tag,
