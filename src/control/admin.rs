@@ -1,18 +1,20 @@
-//! The admin HTTP server: metrics, liveness, readiness. Read only; loopback by default.
+//! The admin HTTP server: status page, metrics, liveness, readiness. Read only; loopback by default.
 //!
 //! A bad client never hurts: connections are bounded, one answers one request, its head must come in
 //! time and in bounded length, and the whole connection has a deadline.
 
-use super::Failure;
 use super::runtime::spawn;
+use super::stream::{self, Places, Stream};
+use super::{Balancer, Failure, page};
 use crate::metrics::{CONTENT_TYPE, Metrics};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE as CONTENT_TYPE_HEADER, HeaderValue};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE as CONTENT_TYPE_HEADER, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,21 +24,24 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 const PLAIN: &str = "text/plain; charset=utf-8";
-const INDEX: &str =
-    concat!("sipring ", env!("CARGO_PKG_VERSION"), ": see /metrics, /live and /ready\n");
+const EVENTS: &str = "text/event-stream";
+const PATHS: [&str; 5] = ["/", "/api/v1/stream", "/live", "/metrics", "/ready"];
+
+/// A whole answer, or one that goes on.
+type Answer = Response<Either<Full<Bytes>, Stream>>;
 
 /// What clients can ask of it.
 #[derive(Clone, Copy, Debug)]
-struct Bounds {
+pub(super) struct Bounds {
     /// Connections at a time; further ones wait in the kernel's backlog.
-    connections: usize,
+    pub(super) connections: usize,
     /// Until the head of the request is there.
-    head: Duration,
-    /// For the whole connection, also if the client does not read the answer.
-    connection: Duration,
+    pub(super) head: Duration,
+    /// For the whole connection, also if the client does not read the answer; a stream ends itself.
+    pub(super) connection: Duration,
 }
 
-const BOUNDS: Bounds =
+pub(super) const BOUNDS: Bounds =
     Bounds { connections: 64, head: Duration::from_secs(5), connection: Duration::from_secs(10) };
 
 /// Longest head of a request, bytes (hyper takes no less).
@@ -52,13 +57,17 @@ pub(super) struct View {
     pub(super) metrics: Arc<Metrics>,
     /// Behind /ready.
     pub(super) ready: AtomicBool,
+    /// Behind /api/v1/stream.
+    pub(super) balancer: Option<Arc<Balancer>>,
+    /// Who may stream.
+    pub(super) streams: Places,
 }
 
 /// A bound admin address. Bound before the workers start, so that a busy port stops nothing.
 #[derive(Debug)]
 pub(super) struct Admin {
     listener: std::net::TcpListener,
-    bounds: Bounds,
+    pub(super) bounds: Bounds,
 }
 
 impl Admin {
@@ -110,8 +119,10 @@ async fn connection(
     bounds: Bounds,
     _slot: OwnedSemaphorePermit,
 ) {
+    let streams = Cell::new(false);
     let answer = |request: Request<Incoming>| {
         let response = respond(&view, request.method(), request.uri().path());
+        streams.set(matches!(response.body(), Either::Right(_)));
         std::future::ready(Ok::<_, Infallible>(response))
     };
     let connection = http1::Builder::new()
@@ -120,17 +131,25 @@ async fn connection(
         .max_buf_size(HEAD_SIZE_MAX)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service_fn(answer));
-    match tokio::time::timeout(bounds.connection, connection).await {
+    let mut connection = std::pin::pin!(connection);
+    let mut ended = tokio::time::timeout(bounds.connection, connection.as_mut()).await;
+    if ended.is_err() && streams.get() {
+        ended = tokio::time::timeout(stream::LIFE, connection).await;
+    }
+    match ended {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!("admin: connection ended: {error}"),
-        Err(_) => tracing::debug!("admin: connection cut after {:?}", bounds.connection),
+        Err(_) => tracing::debug!("admin: connection cut, its time is over"),
     }
 }
 
-fn respond(view: &View, method: &Method, path: &str) -> Response<Full<Bytes>> {
-    let known = ["/", "/live", "/ready", "/metrics"].contains(&path);
-    if !known {
-        return text(StatusCode::NOT_FOUND, PLAIN, format!("nothing at this path; {INDEX}"));
+fn respond(view: &Arc<View>, method: &Method, path: &str) -> Answer {
+    if !PATHS.contains(&path) {
+        return text(
+            StatusCode::NOT_FOUND,
+            PLAIN,
+            format!("nothing here; see {}\n", PATHS.join(", ")),
+        );
     }
     if method != Method::GET && method != Method::HEAD {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "GET or HEAD only\n");
@@ -147,16 +166,29 @@ fn respond(view: &View, method: &Method, path: &str) -> Response<Full<Bytes>> {
         }
         "/ready" => text(StatusCode::OK, PLAIN, "ready\n"),
         "/live" => text(StatusCode::OK, PLAIN, "live\n"),
-        _ => text(StatusCode::OK, PLAIN, INDEX),
+        "/api/v1/stream" => stream(view, method),
+        _ => {
+            let mut response = text(StatusCode::OK, page::CONTENT_TYPE, page::HTML);
+            page::headers(response.headers_mut());
+            response
+        }
     }
 }
 
-fn text(
-    status: StatusCode,
-    content_type: &'static str,
-    body: impl Into<Bytes>,
-) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
+fn stream(view: &Arc<View>, method: &Method) -> Answer {
+    let mut response = match method {
+        &Method::HEAD => text(StatusCode::OK, EVENTS, ""),
+        _ => match Stream::begin(view.clone()) {
+            Some(stream) => text(StatusCode::OK, EVENTS, "").map(|_| Either::Right(stream)),
+            None => text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "enough streams are open\n"),
+        },
+    };
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn text(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut response = Response::new(Either::Left(Full::new(body.into())));
     *response.status_mut() = status;
     let content_type = HeaderValue::from_static(content_type);
     response.headers_mut().insert(CONTENT_TYPE_HEADER, content_type);

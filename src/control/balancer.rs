@@ -13,13 +13,14 @@ use crate::proxy::{Key, Keys, LocalSocket, Role, Settings, Side};
 use crate::worker::{Plan, Workers};
 use arc_swap::ArcSwap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 /// A running balancer.
 #[derive(Debug)]
 pub struct Balancer {
-    workers: Workers,
+    /// `None` once they have ended.
+    workers: Mutex<Option<Workers>>,
     pool: Arc<ArcSwap<Pool>>,
     policy: Policy,
     hash_seed: u64,
@@ -28,6 +29,8 @@ pub struct Balancer {
     cells: Vec<Arc<Cells>>,
     metrics: Arc<Metrics>,
     sockets: Vec<LocalSocket>,
+    pins_max: usize,
+    started: SystemTime,
     summary: String,
 }
 
@@ -57,18 +60,16 @@ impl Balancer {
         let Outline { sockets, sides, backends } = outline;
         let workers = sides.len();
         let (policy, hash_seed) = (config.pool.policy, config.cluster.hash_seed);
-        let fleet = Fleet::new(backends, SystemTime::now());
+        let started = SystemTime::now();
+        let fleet = Fleet::new(backends, started);
         let first = Pool::build(fleet.effective(), policy, hash_seed)?;
         let pool = Arc::new(ArcSwap::from_pointee(first));
         let settings = settings(config, keys(config)?, &sockets, sides);
         let ids: Vec<_> = pool.load().backends().iter().map(|backend| backend.id).collect();
         let cells: Vec<_> = (0..workers).map(|_| Arc::new(Cells::new(ids.clone()))).collect();
-        let metrics = Metrics::new(Source {
-            cells: cells.clone(),
-            pool: pool.clone(),
-            pins_max: settings.iter().map(|settings| settings.pins_max).sum(),
-            started: SystemTime::now(),
-        });
+        let pins_max = settings.iter().map(|settings| settings.pins_max).sum();
+        let metrics =
+            Metrics::new(Source { cells: cells.clone(), pool: pool.clone(), pins_max, started });
         let summary = log::summary(config, &sockets, workers);
         let workers = Workers::start(Plan {
             settings,
@@ -77,8 +78,19 @@ impl Balancer {
             receive_buffer: config.limits.receive_buffer,
             pin_to_cores,
         })?;
-        let (fleet, metrics) = (Mutex::new(fleet), Arc::new(metrics));
-        Ok(Self { workers, pool, policy, hash_seed, fleet, cells, metrics, sockets, summary })
+        Ok(Self {
+            workers: Mutex::new(Some(workers)),
+            pool,
+            policy,
+            hash_seed,
+            fleet: Mutex::new(fleet),
+            cells,
+            metrics: Arc::new(metrics),
+            sockets,
+            pins_max,
+            started,
+            summary,
+        })
     }
 
     /// Sets what the administrator wants of a backend and publishes the pool that follows from it,
@@ -106,6 +118,16 @@ impl Balancer {
             self.pool.store(Arc::new(pool));
         }
         Ok(())
+    }
+
+    /// When it was started.
+    pub fn started(&self) -> SystemTime {
+        self.started
+    }
+
+    /// Pins that all shards together can hold.
+    pub fn pins_max(&self) -> usize {
+        self.pins_max
     }
 
     /// The pool of the moment.
@@ -136,12 +158,17 @@ impl Balancer {
 
     /// True once a worker has ended by itself: the balancer serves only a part of the calls then.
     pub fn failed(&self) -> bool {
-        self.workers.failed()
+        self.workers().as_ref().is_some_and(Workers::failed)
     }
 
     /// Ends the workers after the turn they are in, and waits for them.
-    pub fn stop(self) {
-        self.workers.stop();
+    pub fn stop(&self) {
+        let workers = self.workers().take();
+        drop(workers); // without the lock: it takes a while
+    }
+
+    fn workers(&self) -> MutexGuard<'_, Option<Workers>> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -12,11 +12,14 @@ mod balancer;
 mod failure;
 pub mod fleet;
 mod log;
+mod page;
 mod plan;
 mod ports;
 mod runtime;
 mod serve;
 mod signals;
+mod snapshot;
+mod stream;
 
 pub use balancer::Balancer;
 pub use failure::Failure;

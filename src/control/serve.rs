@@ -19,7 +19,13 @@ pub(super) async fn serve(balancer: Balancer, admin: Admin) -> Result<(), Failur
     let (sender, mut events) = signals::install()?; // first: who finds us alive may signal us
     let address = admin.address()?;
     let metrics = balancer.metrics().clone();
-    let view = Arc::new(View { metrics, ready: AtomicBool::new(true) });
+    let balancer = Arc::new(balancer);
+    let view = Arc::new(View {
+        metrics,
+        ready: AtomicBool::new(true),
+        balancer: Some(balancer.clone()),
+        streams: Default::default(),
+    });
     admin.serve(view.clone())?;
     tracing::info!(
         "sipring {} {}; admin on http://{address}",
@@ -35,7 +41,7 @@ pub(super) async fn serve(balancer: Balancer, admin: Admin) -> Result<(), Failur
     };
     view.ready.store(false, Relaxed);
     tracing::info!("{signal}: stopping now, without a drain");
-    stop(|| balancer.stop(), sender, &mut events).await
+    stop(move || balancer.stop(), sender, &mut events).await
 }
 
 /// The signal that ends it, or `None` once a worker has failed.
