@@ -31,13 +31,14 @@ step() {
 }
 
 # A program of each package that the tests play with, and the C compiler for mimalloc.
-declare -A PACKAGE_OF=([sipp]=sip-tester [kamailio]=kamailio [sipsak]=sipsak [ip]=iproute2 [cc]=build-essential)
+declare -A PACKAGE_OF=([sipp]=sip-tester [kamailio]=kamailio [sipsak]=sipsak [ip]=iproute2 [cc]=build-essential
+    [prometheus]=prometheus [promtool]=prometheus [chromium]=chromium)
 
 missing_packages() {
     local program
     for program in "${!PACKAGE_OF[@]}"; do
         command -v "$program" >/dev/null || echo "${PACKAGE_OF[$program]}"
-    done
+    done | sort -u
 }
 
 # Debian starts a service as soon as its package is in; this one is wanted as a program only.

@@ -1,22 +1,26 @@
-//! The admin HTTP server: metrics, liveness, readiness, and the API; on TCP, loopback by default, and
-//! on a Unix socket.
+//! The admin HTTP server: status page and its stream, metrics, liveness, readiness, and the API; on
+//! TCP, loopback by default, and on a Unix socket.
 //!
 //! A bad client never hurts: connections are bounded, one answers one request, its head must come in
 //! time and in bounded length, and the whole connection has a deadline.
 
-use super::Failure;
 use super::api::{self, Ask};
 use super::control_socket::Control;
 use super::operator::Operator;
 use super::runtime::spawn;
+use super::stream::{self, Places, Stream};
+use super::{Failure, page};
 use crate::metrics::{CONTENT_TYPE, Metrics};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE as CONTENT_TYPE_HEADER, HeaderValue, ORIGIN};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE as CONTENT_TYPE_HEADER, HeaderValue, ORIGIN,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -30,24 +34,24 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 const JSON: &str = "application/json";
 const PLAIN: &str = "text/plain; charset=utf-8";
-const INDEX: &str = concat!(
-    "sipring ",
-    env!("CARGO_PKG_VERSION"),
-    ": see /metrics, /live, /ready and /api/v1/status\n"
-);
+const EVENTS: &str = "text/event-stream";
+const PATHS: [&str; 6] = ["/", "/api/v1/status", "/api/v1/stream", "/live", "/metrics", "/ready"];
+
+/// A whole answer, or one that goes on.
+type Answer = Response<Either<Full<Bytes>, Stream>>;
 
 /// What clients can ask of it.
 #[derive(Clone, Copy, Debug)]
-struct Bounds {
+pub(super) struct Bounds {
     /// Connections at a time; further ones wait in the kernel's backlog.
-    connections: usize,
+    pub(super) connections: usize,
     /// Until the head of the request is there.
-    head: Duration,
-    /// For the whole connection, also if the client does not read the answer.
-    connection: Duration,
+    pub(super) head: Duration,
+    /// For the whole connection, also if the client does not read the answer; a stream ends itself.
+    pub(super) connection: Duration,
 }
 
-const BOUNDS: Bounds =
+pub(super) const BOUNDS: Bounds =
     Bounds { connections: 64, head: Duration::from_secs(5), connection: Duration::from_secs(10) };
 
 /// Longest head of a request, bytes (hyper takes no less).
@@ -65,6 +69,8 @@ pub(super) struct View {
     pub(super) ready: AtomicBool,
     /// Behind /api.
     pub(super) operator: Option<Arc<Operator>>,
+    /// Who may stream.
+    pub(super) streams: Places,
 }
 
 /// A bound admin address. Bound before the workers start, so that a busy port stops nothing.
@@ -72,7 +78,7 @@ pub(super) struct View {
 pub(super) struct Admin {
     listener: std::net::TcpListener,
     control: Option<Control>,
-    bounds: Bounds,
+    pub(super) bounds: Bounds,
 }
 
 impl Admin {
@@ -147,9 +153,14 @@ async fn connection(
     bounds: Bounds,
     _slot: OwnedSemaphorePermit,
 ) {
+    let streams = Cell::new(false);
     let answer = |request: Request<Incoming>| {
-        let view = view.clone();
-        async move { Ok::<_, Infallible>(answer(&view, &request).await) }
+        let (view, streams) = (view.clone(), &streams);
+        async move {
+            let response = answer(&view, &request).await;
+            streams.set(matches!(response.body(), Either::Right(_)));
+            Ok::<_, Infallible>(response)
+        }
     };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -157,16 +168,22 @@ async fn connection(
         .max_buf_size(HEAD_SIZE_MAX)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service_fn(answer));
-    match tokio::time::timeout(bounds.connection, connection).await {
+    let mut connection = std::pin::pin!(connection);
+    let mut ended = tokio::time::timeout(bounds.connection, connection.as_mut()).await;
+    if ended.is_err() && streams.get() {
+        ended = tokio::time::timeout(stream::LIFE, connection).await;
+    }
+    match ended {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!("admin: connection ended: {error}"),
-        Err(_) => tracing::debug!("admin: connection cut after {:?}", bounds.connection),
+        Err(_) => tracing::debug!("admin: connection cut, its time is over"),
     }
 }
 
-async fn answer(view: &View, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(view: &Arc<View>, request: &Request<Incoming>) -> Answer {
     let (method, path) = (request.method(), request.uri().path());
-    let Some(operator) = view.operator.as_ref().filter(|_| path.starts_with("/api/")) else {
+    let asks = path.starts_with("/api/") && path != "/api/v1/stream";
+    let Some(operator) = view.operator.as_ref().filter(|_| asks) else {
         return respond(view, method, path);
     };
     let ask = Ask {
@@ -185,10 +202,13 @@ async fn answer(view: &View, request: &Request<Incoming>) -> Response<Full<Bytes
     response
 }
 
-fn respond(view: &View, method: &Method, path: &str) -> Response<Full<Bytes>> {
-    let known = ["/", "/live", "/ready", "/metrics"].contains(&path);
-    if !known {
-        return text(StatusCode::NOT_FOUND, PLAIN, format!("nothing at this path; {INDEX}"));
+fn respond(view: &Arc<View>, method: &Method, path: &str) -> Answer {
+    if !PATHS.contains(&path) {
+        return text(
+            StatusCode::NOT_FOUND,
+            PLAIN,
+            format!("nothing at this path; see {}\n", PATHS.join(", ")),
+        );
     }
     if method != Method::GET && method != Method::HEAD {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "GET or HEAD only\n");
@@ -205,16 +225,29 @@ fn respond(view: &View, method: &Method, path: &str) -> Response<Full<Bytes>> {
         }
         "/ready" => text(StatusCode::OK, PLAIN, "ready\n"),
         "/live" => text(StatusCode::OK, PLAIN, "live\n"),
-        _ => text(StatusCode::OK, PLAIN, INDEX),
+        "/api/v1/stream" => stream(view, method),
+        _ => {
+            let mut response = text(StatusCode::OK, page::CONTENT_TYPE, page::HTML);
+            page::headers(response.headers_mut());
+            response
+        }
     }
 }
 
-fn text(
-    status: StatusCode,
-    content_type: &'static str,
-    body: impl Into<Bytes>,
-) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
+fn stream(view: &Arc<View>, method: &Method) -> Answer {
+    let mut response = match method {
+        &Method::HEAD => text(StatusCode::OK, EVENTS, ""),
+        _ => match Stream::begin(view.clone()) {
+            Some(stream) => text(StatusCode::OK, EVENTS, "").map(|_| Either::Right(stream)),
+            None => text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "enough streams are open\n"),
+        },
+    };
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn text(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut response = Response::new(Either::Left(Full::new(body.into())));
     *response.status_mut() = status;
     let content_type = HeaderValue::from_static(content_type);
     response.headers_mut().insert(CONTENT_TYPE_HEADER, content_type);

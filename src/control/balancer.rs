@@ -192,6 +192,11 @@ impl Balancer {
         self.started
     }
 
+    /// Pins that all shards together can hold.
+    pub fn pins_max(&self) -> usize {
+        self.live().settings.iter().map(|settings| settings.pins_max).sum()
+    }
+
     /// The pool of the moment.
     pub fn pool(&self) -> Arc<Pool> {
         self.pool.load_full()

@@ -194,7 +194,7 @@ impl Fleet {
     }
 
     /// The last events, the oldest first.
-    pub fn events(&self) -> impl Iterator<Item = &Event> {
+    pub fn events(&self) -> impl DoubleEndedIterator<Item = &Event> {
         self.events.iter()
     }
 

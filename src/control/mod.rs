@@ -16,12 +16,15 @@ mod failure;
 pub mod fleet;
 mod log;
 mod operator;
+mod page;
 mod plan;
 mod ports;
 mod reload;
 mod runtime;
 mod serve;
 mod signals;
+mod snapshot;
+mod stream;
 
 pub use balancer::Balancer;
 pub use failure::Failure;

@@ -31,7 +31,12 @@ pub(super) async fn serve(operator: Arc<Operator>, admin: Admin) -> Result<(), F
     let (sender, mut events) = signals::install()?; // first: who finds us alive may signal us
     let address = admin.address()?;
     let metrics = operator.balancer.metrics().clone();
-    let view = View { metrics, ready: AtomicBool::new(true), operator: Some(operator.clone()) };
+    let view = View {
+        metrics,
+        ready: AtomicBool::new(true),
+        operator: Some(operator.clone()),
+        streams: Default::default(),
+    };
     let view = Arc::new(view);
     admin.serve(view.clone())?;
     tracing::info!(

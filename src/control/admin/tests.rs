@@ -35,7 +35,12 @@ impl Server {
             started: SystemTime::now(),
         };
         let metrics = Arc::new(Metrics::new(source));
-        let view = Arc::new(View { metrics, ready: AtomicBool::new(true), operator: None });
+        let view = Arc::new(View {
+            metrics,
+            ready: AtomicBool::new(true),
+            operator: None,
+            streams: Places::default(),
+        });
         let mut admin = Admin::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         admin.bounds = bounds;
         let address = admin.address().unwrap();
@@ -102,11 +107,14 @@ fn live_and_ready_say_two_things() {
 }
 
 #[test]
-fn the_index_names_the_paths() {
-    let (head, body) = Server::start(BOUNDS).get("/");
+fn the_index_is_the_page_and_unknown_paths_name_the_known_ones() {
+    let server = Server::start(BOUNDS);
+    let (head, body) = server.get("/");
     assert!(head.starts_with("http/1.1 200 "), "{head}");
-    assert_eq!(body.lines().count(), 1);
-    assert!(["/metrics", "/live", "/ready"].iter().all(|path| body.contains(path)), "{body}");
+    assert!(body.starts_with("<!doctype html>"), "{body}");
+    let (head, body) = server.get("/index");
+    assert!(head.starts_with("http/1.1 404 "), "{head}");
+    assert!(PATHS.iter().all(|path| body.contains(path)), "{body}");
 }
 
 #[test]
