@@ -51,6 +51,7 @@ const ARROWS: &[(&str, &[Target])] = &[
             All("metrics"),
             All("pool"),
             Only("proxy", SETTINGS),
+            Only("proxy", REASONS),
             All("sip"),
             Only("io", &["os", "diagnose"]),
             All("limits"),
