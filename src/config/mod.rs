@@ -9,6 +9,7 @@
 mod address;
 mod file;
 mod flags;
+mod health;
 mod load;
 mod reader;
 mod report;
@@ -17,6 +18,7 @@ mod validate;
 mod values;
 
 pub use flags::Flags;
+pub use health::HealthConfig;
 pub use load::{FILE_SIZE_MAX, Loaded, Text, load, read};
 pub use report::Report;
 
@@ -75,6 +77,8 @@ pub struct PoolConfig {
     pub name: String,
     /// How new calls are spread.
     pub policy: Policy,
+    /// How its backends are probed.
+    pub health: HealthConfig,
     /// At least one.
     pub backends: Vec<BackendConfig>,
 }
