@@ -34,6 +34,31 @@ impl Cell {
     }
 }
 
+/// What requests met at a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackendOutcome {
+    /// A final response other than 503 to a request that may begin something.
+    Answered,
+    /// Such a request got 503.
+    Refused,
+    /// An ICMP error or a missing route, whatever was sent.
+    Unreachable,
+}
+
+impl BackendOutcome {
+    /// Each, in the order of the cells.
+    pub const ALL: [Self; 3] = [Self::Answered, Self::Refused, Self::Unreachable];
+
+    /// The value of the label `outcome`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
 /// The counters of one worker. Written by that worker alone, read by the scrape.
 #[derive(Debug)]
 #[repr(align(128))]
@@ -54,6 +79,8 @@ pub struct Cells {
     pub responses: [Cell; 6],
     /// Requests that each backend got; the backend at a place is that of `backend_ids`.
     pub backend_requests: Vec<Cell>,
+    /// What requests met at each backend, at the places of `backend_requests`.
+    pub backend_outcomes: Vec<[Cell; BackendOutcome::ALL.len()]>,
     /// The identity behind each place of `backend_requests`.
     pub backend_ids: Vec<BackendId>,
     /// Our own answers, by reason.
@@ -109,6 +136,7 @@ impl Cells {
             requests_to_clients: zero(),
             responses: Default::default(),
             backend_requests: backend_ids.iter().map(|_| zero()).collect(),
+            backend_outcomes: backend_ids.iter().map(|_| Default::default()).collect(),
             backend_ids,
             answers: std::array::from_fn(|_| zero()),
             absorbed: std::array::from_fn(|_| zero()),

@@ -133,8 +133,20 @@ pub enum Forwarded {
     RequestToBackend,
     /// A request from the backends' side.
     RequestToClient,
-    /// A response, with its status code (100 to 699).
-    Response(u16),
+    /// A response.
+    Response(Response),
+}
+
+/// A response that was forwarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// Its status code, 100 to 699.
+    pub status: u16,
+    /// The backend that its branch names.
+    pub backend: BackendId,
+    /// Its request may begin something (INVITE, REGISTER, SUBSCRIBE, MESSAGE, PUBLISH, OPTIONS): the
+    /// response says how the backend takes what is new.
+    pub begins: bool,
 }
 
 /// One shard of the balancer: the pins of the Call-IDs that one worker owns.

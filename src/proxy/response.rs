@@ -4,7 +4,7 @@ use super::branch::{Branch, Transaction};
 use super::pin::Class;
 use super::reason::Drop;
 use super::validate::Method;
-use super::{Egress, Forwarded, Now, Proxy, Verdict};
+use super::{Egress, Forwarded, Now, Proxy, Response, Verdict};
 use crate::limits::DATAGRAM_SIZE_MAX;
 use crate::pool::BackendId;
 use crate::sip::{Header, Message, Row, Span, Start, Via};
@@ -56,9 +56,11 @@ impl Proxy {
         self.strip_keep(&message);
         let room = out.len().min(DATAGRAM_SIZE_MAX);
         let len = self.edits.apply(bytes, 0..end, &mut out[..room]).ok_or(Drop::TooLarge)?;
-        self.pin_by_response(now, call_id, Method::of(method.of(bytes)), status, branch.backend);
+        let (method, backend) = (Method::of(method.of(bytes)), branch.backend);
+        self.pin_by_response(now, call_id, method, status, backend);
         let egress = Egress { socket, to, backend: None };
-        Ok(Verdict::Forward { egress, len, kind: Forwarded::Response(status) })
+        let kind = Forwarded::Response(Response { status, backend, begins: method.begins() });
+        Ok(Verdict::Forward { egress, len, kind })
     }
 
     /// RFC 3261 18.1.2: a response whose topmost Via is not ours is discarded.

@@ -6,7 +6,7 @@
 //! datagrams past the group that shares the listener.
 
 use crate::io::FileIndex;
-use crate::metrics::Cells;
+use crate::metrics::{BackendOutcome, Cells};
 use crate::pool::{BackendId, BackendSlot, Pool};
 use crate::proxy::{Egress, SocketIndex};
 use std::collections::HashMap;
@@ -25,7 +25,7 @@ pub(super) struct Connection {
     pub(super) socket: UdpSocket,
     /// The local address that it shares: what it receives came in there.
     pub(super) local: SocketIndex,
-    peer: SocketAddr,
+    pub(super) peer: SocketAddr,
     state: State,
 }
 
@@ -113,6 +113,14 @@ impl Backends {
         }
         entry.requests = entry.requests.saturating_add(1);
         entry.requests >= CONNECT_AFTER && entry.connection.is_none() && !entry.unconnected
+    }
+
+    /// Counts what a request met at a backend.
+    #[inline]
+    pub(super) fn count_outcome(&self, backend: BackendId, outcome: BackendOutcome, cells: &Cells) {
+        if let Some(cell) = self.cell_of.get(&backend) {
+            cells.backend_outcomes[usize::from(*cell)][outcome as usize].increment();
+        }
     }
 
     /// Asks no more for a connected socket to this backend.
@@ -278,6 +286,18 @@ mod tests {
         assert!((0..CONNECT_AFTER).map(|_| backends.count(slot, &cells)).last().unwrap());
         backends.leave_unconnected(slot);
         assert!(!backends.count(slot, &cells));
+    }
+
+    #[test]
+    fn outcomes_are_counted_for_the_backend_that_is_known() {
+        let pool = pool(&["127.0.0.1:7001", "127.0.0.1:7002"]);
+        let cells = Cells::new(vec![pool.backends()[1].id]);
+        let backends = Backends::new(&cells, LOCAL_SOCKETS, &pool);
+        for backend in pool.backends() {
+            backends.count_outcome(backend.id, BackendOutcome::Refused, &cells);
+        }
+        let counts = cells.backend_outcomes[0].each_ref().map(crate::metrics::Cell::value);
+        assert_eq!(counts, [0, 1, 0]);
     }
 
     #[test]

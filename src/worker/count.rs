@@ -1,8 +1,8 @@
 //! From reasons and errors to cells: the only place that knows which counter means what.
 
 use crate::io::driver::Errno;
-use crate::metrics::{Cell, Cells};
-use crate::proxy::{Forwarded, Tally, Verdict};
+use crate::metrics::{BackendOutcome, Cell, Cells};
+use crate::proxy::{Forwarded, Response, Tally, Verdict};
 
 /// Counts a verdict. [`Verdict::Ask`] counts when it is answered.
 #[inline]
@@ -11,8 +11,8 @@ pub(super) fn verdict(cells: &Cells, verdict: &Verdict) {
         Verdict::Forward { kind, .. } => match kind {
             Forwarded::RequestToBackend => cells.requests_to_backends.increment(),
             Forwarded::RequestToClient => cells.requests_to_clients.increment(),
-            Forwarded::Response(code) => {
-                let class = usize::from(code / 100).clamp(1, 6) - 1;
+            Forwarded::Response(response) => {
+                let class = usize::from(response.status / 100).clamp(1, 6) - 1;
                 cells.responses[class].increment();
             }
         },
@@ -26,6 +26,17 @@ pub(super) fn verdict(cells: &Cells, verdict: &Verdict) {
 #[inline]
 fn increment(cells: &[Cell], reason: usize) {
     cells[reason].increment(); // the cells have the length of `ALL`
+}
+
+/// What a response tells of its backend's health; provisional ones tell nothing, since a proxy sends
+/// 100 before it knows.
+#[inline]
+pub(super) fn outcome(response: &Response) -> Option<BackendOutcome> {
+    match response.status {
+        503 if response.begins => Some(BackendOutcome::Refused),
+        200.. if response.begins => Some(BackendOutcome::Answered),
+        _ => None,
+    }
 }
 
 /// Copies the core's own counts.
@@ -61,12 +72,28 @@ pub(super) fn receive_ended(cells: &Cells, errno: Errno) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::BackendId;
     use crate::proxy::{Absorb, Answer, Drop, Egress, SocketIndex};
 
     fn forward(kind: Forwarded) -> Verdict {
         let to = "192.0.2.1:5060".parse().unwrap();
         let egress = Egress { socket: SocketIndex(0), to, backend: None };
         Verdict::Forward { egress, len: 0, kind }
+    }
+
+    fn response(status: u16, begins: bool) -> Response {
+        Response { status, backend: BackendId(1), begins }
+    }
+
+    #[test]
+    fn only_finals_to_what_may_begin_something_tell_of_health() {
+        for status in [200, 302, 404, 408, 486, 500, 502, 504, 603] {
+            assert_eq!(outcome(&response(status, true)), Some(BackendOutcome::Answered));
+        }
+        assert_eq!(outcome(&response(503, true)), Some(BackendOutcome::Refused));
+        for (status, begins) in [(100, true), (199, true), (200, false), (503, false)] {
+            assert_eq!(outcome(&response(status, begins)), None, "{status} {begins}");
+        }
     }
 
     #[test]
@@ -88,7 +115,7 @@ mod tests {
     fn responses_are_counted_by_class() {
         let cells = Cells::new(Vec::new());
         for code in [100, 199, 200, 302, 486, 503, 600, 699] {
-            verdict(&cells, &forward(Forwarded::Response(code)));
+            verdict(&cells, &forward(Forwarded::Response(response(code, true))));
         }
         let classes = cells.responses.each_ref().map(Cell::value);
         assert_eq!(classes, [2, 1, 1, 1, 1, 2]);

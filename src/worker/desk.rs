@@ -12,12 +12,13 @@ use crate::io::buffers::{Received, SendSlot};
 use crate::io::driver::{Completion, Driver, Errno};
 use crate::io::handoff::{Doorbell, Outbox};
 use crate::io::{FileIndex, socket};
-use crate::metrics::Cells;
+use crate::metrics::{BackendOutcome, Cells};
 use crate::pool::{BackendId, BackendSlot, Pool};
-use crate::proxy::{Drop, Egress, Ingress, Now, Replaced, Role, Settings, Verdict};
+use crate::proxy::{Drop, Egress, Forwarded, Ingress, Now, Replaced, Role, Settings, Verdict};
 use crate::sip::Span;
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
@@ -151,9 +152,14 @@ impl<C: Core> Desk<C> {
     fn act(&mut self, verdict: Verdict, slot: SendSlot) -> io::Result<()> {
         count::verdict(&self.cells, &verdict);
         match verdict {
-            Verdict::Forward { egress, len, .. } => {
+            Verdict::Forward { egress, len, kind } => {
                 if let Some(backend) = egress.backend {
                     self.note_request(backend, &egress);
+                }
+                if let Forwarded::Response(response) = kind
+                    && let Some(outcome) = count::outcome(&response)
+                {
+                    self.backends.count_outcome(response.backend, outcome, &self.cells);
                 }
                 self.send(slot, len, &egress)
             }
@@ -260,6 +266,9 @@ impl<C: Core> Desk<C> {
 
     fn receive_ended(&mut self, file: FileIndex, errno: Errno) -> io::Result<()> {
         count::receive_ended(&self.cells, errno);
+        if errno.is_icmp() {
+            self.note_unreachable(self.backends.connection(file).map(|one| one.peer));
+        }
         match errno.0 {
             // A socket that is none, or a request that makes no sense: no arming again helps.
             libc::EBADF | libc::ENOTSOCK | libc::EINVAL | libc::EOPNOTSUPP | libc::EFAULT => {
@@ -274,6 +283,12 @@ impl<C: Core> Desk<C> {
 
     fn sent(&mut self, slot: SendSlot, result: Result<u32, Errno>) -> io::Result<()> {
         count::sent(&self.cells, result);
+        if result.is_err_and(Errno::is_icmp) {
+            let file = self.driver.file(&slot);
+            let connected = self.backends.connection(file).map(|one| one.peer);
+            let peer = connected.or_else(|| self.driver.destination(&slot));
+            self.note_unreachable(peer);
+        }
         let slot = match result {
             Err(Errno(libc::ECONNREFUSED))
                 if !self.backends.is_closing(self.driver.file(&slot)) =>
@@ -286,6 +301,14 @@ impl<C: Core> Desk<C> {
             self.driver.put_back(slot);
         }
         Ok(())
+    }
+
+    /// An error came back from `peer`, which is a backend, or a client.
+    fn note_unreachable(&self, peer: Option<SocketAddr>) {
+        if let Some(slot) = peer.and_then(|peer| self.pool.by_address(peer)) {
+            let backend = self.pool.backend(slot).id;
+            self.backends.count_outcome(backend, BackendOutcome::Unreachable, &self.cells);
+        }
     }
 
     /// Opens the connected socket that [`Desk::note_request`] has found due.

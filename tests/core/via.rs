@@ -140,7 +140,10 @@ fn a_response_goes_back_from_where_the_request_came_in() {
         let back = world.push("10.1.0.9:9", PORT, answer);
         assert_eq!((back.egress().socket, back.egress().to), (socket, address(client)));
         assert_eq!(back.rows("Via").len(), 1);
-        assert!(matches!(back.verdict, Verdict::Forward { kind: Forwarded::Response(180), .. }));
+        let Verdict::Forward { kind: Forwarded::Response(response), .. } = back.verdict else {
+            panic!("{:?}", back.verdict)
+        };
+        assert_eq!((response.status, response.begins), (180, true));
     }
 }
 

@@ -11,11 +11,11 @@ use super::backends::CONNECT_AFTER;
 use super::core::Core;
 use super::{Plan, StartError, Workers, start};
 use crate::io::socket;
-use crate::metrics::{Cell, Cells};
+use crate::metrics::{BackendOutcome, Cell, Cells};
 use crate::pool::{BackendId, BackendSlot, BackendSpec, Policy, Pool, State};
 use crate::proxy::{
     Absorb, Answer, Drop, Egress, Forwarded, Ingress, Key, Keys, LocalSocket, Now, PathMode,
-    Replaced, Role, Settings, Side, SocketIndex, Tally, Verdict,
+    Replaced, Response, Role, Settings, Side, SocketIndex, Tally, Verdict,
 };
 use crate::sip::Span;
 use arc_swap::ArcSwap;
@@ -92,7 +92,11 @@ impl Core for Script {
             ("back", to) => Verdict::Forward {
                 egress: Egress { socket: LISTENER, to: to.parse().unwrap(), backend: None },
                 len: write(out, &format!("{} {}", ingress.socket.0, self.number())),
-                kind: Forwarded::Response(200),
+                kind: Forwarded::Response(Response {
+                    status: 200,
+                    backend: pool.backends()[0].id,
+                    begins: true,
+                }),
             },
             ("ask", _) if ingress.replaced == Replaced::Unasked => {
                 let start = bytes.iter().position(|byte| *byte == b' ').unwrap() + 1;
