@@ -4,10 +4,10 @@
 
 use super::fleet::{Admin, Fleet, UnknownBackend, Who};
 use super::plan::{self, Network, Outline};
-use super::{Failure, log, ports};
+use super::{Failure, log, ports, prober};
 use crate::config::Config;
 use crate::io::os;
-use crate::metrics::{Cells, Metrics, Source};
+use crate::metrics::{Cells, Metrics, Probes, Source};
 use crate::pool::{Policy, Pool};
 use crate::proxy::{Key, Keys, LocalSocket, Role, Settings, Side};
 use crate::worker::{Plan, Workers};
@@ -26,6 +26,7 @@ pub struct Balancer {
     /// Whoever changes it publishes the pool that follows from it before letting go.
     fleet: Mutex<Fleet>,
     cells: Vec<Arc<Cells>>,
+    probes: Arc<Probes>,
     metrics: Arc<Metrics>,
     sockets: Vec<LocalSocket>,
     summary: String,
@@ -57,15 +58,18 @@ impl Balancer {
         let Outline { sockets, sides, backends } = outline;
         let workers = sides.len();
         let (policy, hash_seed) = (config.pool.policy, config.cluster.hash_seed);
-        let fleet = Fleet::new(backends, SystemTime::now());
+        let mut fleet = Fleet::new(backends, SystemTime::now());
+        fleet.watch(Arc::new(config.pool.health.clone()), prober::moment(), &mut prober::random);
         let first = Pool::build(fleet.effective(), policy, hash_seed)?;
         let pool = Arc::new(ArcSwap::from_pointee(first));
         let settings = settings(config, keys(config)?, &sockets, sides);
         let ids: Vec<_> = pool.load().backends().iter().map(|backend| backend.id).collect();
         let cells: Vec<_> = (0..workers).map(|_| Arc::new(Cells::new(ids.clone()))).collect();
+        let probes = Arc::new(Probes::default());
         let metrics = Metrics::new(Source {
             cells: cells.clone(),
             pool: pool.clone(),
+            probes: probes.clone(),
             pins_max: settings.iter().map(|settings| settings.pins_max).sum(),
             started: SystemTime::now(),
         });
@@ -78,7 +82,19 @@ impl Balancer {
             pin_to_cores,
         })?;
         let (fleet, metrics) = (Mutex::new(fleet), Arc::new(metrics));
-        Ok(Self { workers, pool, policy, hash_seed, fleet, cells, metrics, sockets, summary })
+        let balancer = Self {
+            workers,
+            pool,
+            policy,
+            hash_seed,
+            fleet,
+            cells,
+            probes,
+            metrics,
+            sockets,
+            summary,
+        };
+        Ok(balancer)
     }
 
     /// Sets what the administrator wants of a backend and publishes the pool that follows from it,
@@ -96,12 +112,14 @@ impl Balancer {
     }
 
     /// Changes the fleet and publishes the pool that follows from it, if anything has changed.
-    fn change(
+    pub(super) fn change(
         &self,
         change: impl FnOnce(&mut Fleet, SystemTime) -> Result<bool, UnknownBackend>,
     ) -> Result<(), Failure> {
         let mut fleet = self.fleet.lock().unwrap_or_else(PoisonError::into_inner);
-        if change(&mut fleet, SystemTime::now())? {
+        let now = SystemTime::now();
+        let changed = change(&mut fleet, now)?;
+        if fleet.settle(now) || changed {
             let pool = Pool::build(fleet.effective(), self.policy, self.hash_seed)?;
             self.pool.store(Arc::new(pool));
         }
@@ -116,6 +134,11 @@ impl Balancer {
     /// The counters of each worker.
     pub fn cells(&self) -> &[Arc<Cells>] {
         &self.cells
+    }
+
+    /// What the metrics say of health.
+    pub(super) fn probes(&self) -> &Probes {
+        &self.probes
     }
 
     /// All metrics, ready to be scraped.

@@ -2,7 +2,7 @@
 
 use super::admin::{Admin, View};
 use super::signals::{self, Event, Signal, Step, step};
-use super::{Balancer, Failure};
+use super::{Balancer, Failure, prober, runtime};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -26,7 +26,8 @@ pub(super) async fn serve(balancer: Balancer, admin: Admin) -> Result<(), Failur
         env!("CARGO_PKG_VERSION"),
         balancer.summary()
     );
-    let Some(signal) = wait_for_the_end(|| balancer.failed(), &mut events).await else {
+    let end = wait_for_the_end(|| balancer.failed(), &mut events);
+    let Some(signal) = runtime::with(end, prober::watch(&balancer)).await else {
         view.ready.store(false, Relaxed);
         return Err(Failure::run_time(
             "a worker has failed, so a part of the calls would be lost: ending, for the supervisor to \

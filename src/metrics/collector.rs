@@ -4,7 +4,7 @@
 //! thread, once a scrape. Every series exists from the start, at 0, so that `rate()` sees its first step.
 
 use super::declared::{self, Kind, Metric, dropped};
-use super::{Cell, Cells};
+use super::{BackendOutcome, Cell, Cells, ProbeFigures, Probes};
 use crate::pool::{Backend, Pool, State};
 use crate::proxy::{Absorb, Answer, Drop, Routed, TokenResult};
 use arc_swap::ArcSwap;
@@ -25,6 +25,8 @@ pub struct Source {
     pub cells: Vec<Arc<Cells>>,
     /// The pool of the moment: names, states and weights of the backends.
     pub pool: Arc<ArcSwap<Pool>>,
+    /// The health of the backends.
+    pub probes: Arc<Probes>,
     /// Pins that all shards together can hold.
     pub pins_max: usize,
     /// When the balancer started.
@@ -79,6 +81,7 @@ impl Collector for Scrape {
         let mut families = self.process();
         families.extend(self.traffic());
         families.extend(self.backends());
+        families.extend(self.health());
         families.extend(self.saturation());
         families
     }
@@ -163,6 +166,12 @@ impl Scrape {
         let requests = backends()
             .enumerate()
             .map(|(slot, backend)| (vec![name(backend)], self.backend_requests(slot, backend)));
+        let outcomes = backends().enumerate().flat_map(|(slot, backend)| {
+            BackendOutcome::ALL.map(|outcome| {
+                let value = self.backend_outcome(slot, backend, outcome);
+                (vec![name(backend), outcome.label().to_owned()], value)
+            })
+        });
         let weights =
             backends().map(|backend| (vec![name(backend)], f64::from(backend.spec.weight)));
         let states = backends().flat_map(|backend| {
@@ -173,19 +182,57 @@ impl Scrape {
         });
         vec![
             family(declared::BACKEND_REQUESTS, requests),
+            family(declared::BACKEND_OUTCOMES, outcomes),
             family(declared::BACKEND_WEIGHT, weights),
             family(declared::BACKEND_STATE, states),
         ]
     }
 
-    /// Cells outlive pools, so the identity is what counts; the slot is only where to look first.
+    fn health(&self) -> Vec<MetricFamily> {
+        let pool = self.source.pool.load();
+        let of_each = |metric, value: fn(&ProbeFigures) -> f64| {
+            let sample = |backend: &Backend| {
+                (vec![backend.spec.name.clone()], value(&self.source.probes.of(backend.id)))
+            };
+            family(metric, pool.backends().iter().map(sample))
+        };
+        let transitions = pool.backends().iter().flat_map(|backend| {
+            let figures = self.source.probes.of(backend.id);
+            [("up", figures.ups), ("down", figures.downs)]
+                .map(|(to, count)| (vec![backend.spec.name.clone(), to.to_owned()], count as f64))
+        });
+        vec![
+            of_each(declared::BACKEND_UP, |figures| f64::from(u8::from(figures.up))),
+            of_each(declared::PROBE_SUCCESS, |figures| f64::from(u8::from(figures.good))),
+            of_each(declared::PROBE_DURATION, |figures| figures.seconds),
+            family(declared::PROBE_TRANSITIONS, transitions),
+            single(declared::POOL_PANIC, f64::from(u8::from(self.source.probes.is_panic()))),
+        ]
+    }
+
     fn backend_requests(&self, slot: usize, backend: &Backend) -> f64 {
+        self.of_backend(slot, backend, |cells, place| &cells.backend_requests[place])
+    }
+
+    fn backend_outcome(&self, slot: usize, backend: &Backend, outcome: BackendOutcome) -> f64 {
+        self.of_backend(slot, backend, |cells, place| {
+            &cells.backend_outcomes[place][outcome as usize]
+        })
+    }
+
+    /// Cells outlive pools, so the identity is what counts; the slot is only where to look first.
+    fn of_backend(
+        &self,
+        slot: usize,
+        backend: &Backend,
+        cell: impl Fn(&Cells, usize) -> &Cell,
+    ) -> f64 {
         let of_worker = |cells: &Cells| {
             let place = match cells.backend_ids.get(slot) {
                 Some(&id) if id == backend.id => Some(slot),
                 _ => cells.backend_ids.iter().position(|&id| id == backend.id),
             };
-            place.and_then(|place| cells.backend_requests.get(place)).map_or(0, Cell::value)
+            place.map_or(0, |place| cell(cells, place).value())
         };
         self.source.cells.iter().map(|cells| of_worker(cells)).sum::<u64>() as f64
     }

@@ -3,10 +3,12 @@
 pub mod cells;
 mod collector;
 pub mod declared;
+mod probes;
 
-pub use cells::{Cell, Cells};
+pub use cells::{BackendOutcome, Cell, Cells};
 pub use collector::{Metrics, Source};
 pub use declared::{Kind, Metric};
+pub use probes::{ProbeFigures, Probes};
 
 /// The Content-Type of [`Metrics::text`]: the text exposition format, version 0.0.4.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;

@@ -30,6 +30,7 @@ impl Server {
         let source = Source {
             cells: vec![cells.clone()],
             pool: Arc::new(ArcSwap::from_pointee(pool)),
+            probes: Arc::default(),
             pins_max: 1,
             started: SystemTime::now(),
         };

@@ -1,7 +1,7 @@
 //! Fake workers' cells in, exposition text out.
 
 use super::*;
-use crate::pool::{BackendSpec, Policy};
+use crate::pool::{BackendId, BackendSpec, Policy};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ fn source() -> Source {
     Source {
         cells: (0..2).map(|_| Arc::new(Cells::new(ids.clone()))).collect(),
         pool: Arc::new(ArcSwap::from_pointee(pool)),
+        probes: Arc::default(),
         pins_max: 1000,
         started: UNIX_EPOCH + Duration::from_millis(1_700_000_000_500),
     }
@@ -95,6 +96,41 @@ fn each_backend_has_its_requests_weight_and_state() {
     assert_line(&text, "sipring_backend_state{backend=\"one\",state=\"drained\"} 0");
     assert_line(&text, "sipring_backend_state{backend=\"two\",state=\"drained\"} 1");
     assert_line(&text, "sipring_backend_state{backend=\"two\",state=\"down\"} 0");
+}
+
+#[test]
+fn each_backend_has_its_health_from_the_start_and_as_it_is() {
+    let source = source();
+    let first = text(&source);
+    for line in [
+        "sipring_backend_up{backend=\"two\"} 1",
+        "sipring_probe_success{backend=\"two\"} 0",
+        "sipring_probe_duration_seconds{backend=\"two\"} 0",
+        "sipring_probe_transitions_total{backend=\"two\",to=\"up\"} 0",
+        "sipring_probe_transitions_total{backend=\"two\",to=\"down\"} 0",
+        "sipring_backend_outcomes_total{backend=\"two\",outcome=\"answered\"} 0",
+        "sipring_backend_outcomes_total{backend=\"two\",outcome=\"unreachable\"} 0",
+        "sipring_pool_panic 0",
+    ] {
+        assert_line(&first, line);
+    }
+    let figures = ProbeFigures { up: false, good: true, seconds: 0.25, ups: 2, downs: 3 };
+    source.probes.set([(BackendId::of_name("two"), figures)].into_iter(), true);
+    source.cells[0].backend_outcomes[1][BackendOutcome::Refused as usize].add(4);
+    source.cells[1].backend_outcomes[1][BackendOutcome::Refused as usize].add(5);
+    let later = text(&source);
+    for line in [
+        "sipring_backend_up{backend=\"one\"} 1",
+        "sipring_backend_up{backend=\"two\"} 0",
+        "sipring_probe_success{backend=\"two\"} 1",
+        "sipring_probe_duration_seconds{backend=\"two\"} 0.25",
+        "sipring_probe_transitions_total{backend=\"two\",to=\"up\"} 2",
+        "sipring_probe_transitions_total{backend=\"two\",to=\"down\"} 3",
+        "sipring_backend_outcomes_total{backend=\"two\",outcome=\"refused\"} 9",
+        "sipring_pool_panic 1",
+    ] {
+        assert_line(&later, line);
+    }
 }
 
 #[test]
