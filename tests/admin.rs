@@ -1,7 +1,8 @@
 //! A whole life of the balancer: it starts, shows itself on the admin address, and a signal ends it.
 
 use sipring::config::{
-    BackendConfig, BackendPorts, Cluster, Config, Limits, Listener, LogLevel, PoolConfig,
+    BackendConfig, BackendPorts, Cluster, Config, HealthConfig, Limits, Listener, LogLevel,
+    PoolConfig,
 };
 use sipring::control::{Admin, Balancer, Failure, run};
 use sipring::pool::{Policy, State};
@@ -41,6 +42,7 @@ fn config() -> Config {
         pool: PoolConfig {
             name: "default".into(),
             policy: Policy::CallIdHash,
+            health: HealthConfig::default(),
             backends: backends.to_vec(),
         },
         record_route: true,

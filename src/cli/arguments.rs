@@ -41,6 +41,10 @@ pub(super) struct Arguments {
     /// Leave Record-Route out of dialog-forming requests
     #[arg(long)]
     no_record_route: bool,
+
+    /// Send no probes, and take every backend for up
+    #[arg(long)]
+    no_health: bool,
 }
 
 impl Arguments {
@@ -77,6 +81,7 @@ impl Arguments {
             admin: self.admin,
             backend_ports: self.backend_ports,
             no_record_route: self.no_record_route,
+            no_health: self.no_health,
         }
     }
 }

@@ -2,8 +2,8 @@
 //! waits for a restart.
 
 use super::show::{log_level, path, policy, state};
-use super::values::show_duration;
-use super::{BackendConfig, BackendPorts, Config, Limits};
+use super::values::{show_duration, show_duration_ms};
+use super::{BackendConfig, BackendPorts, Config, HealthConfig, Limits};
 use std::collections::HashMap;
 use std::fmt::{self, Display, Formatter};
 
@@ -118,6 +118,7 @@ fn settings(old: &Config, new: &Config, changes: &mut Vec<String>) {
     let seconds = show_duration;
     value("pool name", old.pool.name.clone(), new.pool.name.clone());
     value("policy", policy(old), policy(new));
+    health(&old.pool.health, &new.pool.health, &mut value);
     value("record_route", old.record_route.to_string(), new.record_route.to_string());
     value("path", path(old.path).to_owned(), path(new.path).to_owned());
     let (was, is) = (&old.limits, &new.limits);
@@ -137,6 +138,32 @@ fn settings(old: &Config, new: &Config, changes: &mut Vec<String>) {
     if old.cluster.previous != new.cluster.previous {
         changes.push("[cluster] previous_key".to_owned());
     }
+}
+
+fn health(old: &HealthConfig, new: &HealthConfig, value: &mut impl FnMut(&str, String, String)) {
+    let (ms, share) =
+        (show_duration_ms, |per_mille: u16| (f64::from(per_mille) / 1000.0).to_string());
+    let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "default".to_owned());
+    value("health", on(old.enabled), on(new.enabled));
+    value("health method", old.method.clone(), new.method.clone());
+    value("health from", text(&old.from), text(&new.from));
+    value("health user", text(&old.user), text(&new.user));
+    value("health panic", share(old.panic_per_mille), share(new.panic_per_mille));
+    let (was, is) = (&old.rules, &new.rules);
+    value("health interval", ms(was.interval_ms), ms(is.interval_ms));
+    value("health timeout", ms(was.timeout_ms), ms(is.timeout_ms));
+    value("health jitter", share(was.jitter_per_mille), share(is.jitter_per_mille));
+    value("health rise", was.rise.to_string(), is.rise.to_string());
+    value("health fall", was.fall.to_string(), is.fall.to_string());
+    value("health codes", format!("{:?}", was.codes), format!("{:?}", is.codes));
+    let (before, after) = (was.down_interval_max_ms, is.down_interval_max_ms);
+    value("health down_interval_max", ms(before), ms(after));
+    value("health retry_after_max", ms(was.retry_after_max_ms), ms(is.retry_after_max_ms));
+    value("health slow_start", ms(was.slow_start_ms), ms(is.slow_start_ms));
+}
+
+fn on(enabled: bool) -> String {
+    if enabled { "on" } else { "off" }.to_owned()
 }
 
 fn needs_restart(old: &Config, new: &Config, changes: &mut Vec<String>) {

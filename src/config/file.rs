@@ -7,7 +7,7 @@
 use super::reader::{At, Notes, Table};
 use super::report::{Place, Problem, Report, quoted};
 use super::values::{Fault, backend_ports, duration_s, key, name, one_of, socket_path};
-use super::{BackendPorts, Limits, LogLevel, address};
+use super::{BackendPorts, HealthConfig, Limits, LogLevel, address, health};
 use crate::limits::{MESSAGE_SIZE_MAX, WORKERS_MAX};
 use crate::pool::State;
 use crate::proxy::{Key, PathMode, TRIES_MAX};
@@ -48,6 +48,7 @@ pub(super) struct RawPool {
     pub(super) name: Option<String>,
     pub(super) policy: Option<At<PolicyName>>,
     pub(super) hash: Option<At<HashName>>,
+    pub(super) health: HealthConfig,
     pub(super) backends: Vec<RawBackend>,
 }
 
@@ -136,9 +137,12 @@ fn pool(mut table: Table<'_>) -> RawPool {
         name: table.parsed("name", "\"default\"", name).map(|at| at.value),
         policy: table.parsed("policy", "\"call-id-hash\"", policy),
         hash: table.parsed("hash", "\"rendezvous\"", hash),
+        health: table
+            .table("health", "[pool.health]")
+            .map_or_else(Default::default, health::health),
         backends: table.tables("backend", BACKEND).into_iter().filter_map(backend).collect(),
     };
-    table.finish(&["health", "source_header"]);
+    table.finish(&["source_header"]);
     pool
 }
 

@@ -9,7 +9,7 @@ use super::values::{Fault, backend_ports, name, number};
 /// What the command line says, as it was typed.
 ///
 /// A flag with one value (`--policy`, `--workers`, `--admin`, `--backend-ports`,
-/// `--no-record-route`) replaces that of the file; `--listen` and `--backend` add to the file's
+/// `--no-record-route`, `--no-health`) replaces that of the file; `--listen` and `--backend` add to the file's
 /// listeners and to its pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
@@ -27,6 +27,8 @@ pub struct Flags {
     pub backend_ports: Option<String>,
     /// `--no-record-route`.
     pub no_record_route: bool,
+    /// `--no-health`.
+    pub no_health: bool,
 }
 
 /// Adds the flags to what the file said.
@@ -47,6 +49,7 @@ pub(super) fn apply(flags: &Flags, raw: &mut Raw, report: &mut Report) {
         raw.pools.push(RawPool::default());
     }
     if let Some(pool) = raw.pools.first_mut() {
+        pool.health.enabled &= !flags.no_health;
         replace(&mut pool.policy, "--policy", &flags.policy, report, policy);
         pool.backends.extend(flags.backend.iter().filter_map(|text| backend(text, report)));
     }

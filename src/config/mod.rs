@@ -10,6 +10,7 @@ mod address;
 mod diff;
 mod file;
 mod flags;
+mod health;
 mod load;
 mod reader;
 mod report;
@@ -19,6 +20,7 @@ mod values;
 
 pub use diff::Diff;
 pub use flags::Flags;
+pub use health::HealthConfig;
 pub use load::{FILE_SIZE_MAX, Loaded, Text, load, read};
 pub use report::Report;
 
@@ -80,6 +82,8 @@ pub struct PoolConfig {
     pub name: String,
     /// How new calls are spread.
     pub policy: Policy,
+    /// How its backends are probed.
+    pub health: HealthConfig,
     /// At least one.
     pub backends: Vec<BackendConfig>,
 }

@@ -166,6 +166,55 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// An array of whole numbers.
+    pub(super) fn integers(
+        &mut self,
+        key: &'static str,
+        allowed: RangeInclusive<u64>,
+    ) -> Vec<At<u64>> {
+        let Some(value) = self.ask(key) else { return Vec::new() };
+        let example = format!("[{}]", allowed.start());
+        let DeValue::Array(items) = value.get_ref() else {
+            self.wrong_type(key, value, "a list of whole numbers", &example);
+            return Vec::new();
+        };
+        let item = |item: &Spanned<DeValue<'_>>| match item.get_ref() {
+            DeValue::Integer(number) => {
+                let number = i128::from_str_radix(number.as_str(), number.radix());
+                self.within(key, item, number.unwrap_or(i128::MAX), allowed.clone())
+            }
+            _ => {
+                self.wrong_type(key, item, "a whole number", &example);
+                None
+            }
+        };
+        items.iter().filter_map(item).collect()
+    }
+
+    /// A number from 0 to 1, in thousandths, rounded.
+    pub(super) fn share(&mut self, key: &'static str) -> Option<At<u16>> {
+        let value = self.ask(key)?;
+        let text = match value.get_ref() {
+            DeValue::Float(number) => number.as_str(),
+            DeValue::Integer(number) => number.as_str(),
+            _ => {
+                self.wrong_type(key, value, "a number from 0 to 1", "0.5");
+                return None;
+            }
+        };
+        let place = self.notes.place(value);
+        match text.parse::<f64>() {
+            Ok(number) if (0.0..=1.0).contains(&number) => {
+                Some(At { value: (number * 1000.0).round() as u16, place })
+            }
+            _ => {
+                let title = format!("`{key}` is out of range: {}", quoted(text));
+                self.notes.add(Problem::error(title).at(place, "expected 0.0 to 1.0"));
+                None
+            }
+        }
+    }
+
     /// Bytes: a whole number, or a string such as "4MiB".
     pub(super) fn size(
         &mut self,

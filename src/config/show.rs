@@ -1,5 +1,6 @@
 //! A [`Config`] as a file that loads to the same: what `sipring check` prints.
 
+use super::health;
 use super::values::show_duration;
 use super::{BackendConfig, BackendPorts, Config, Listener, LogLevel};
 use crate::pool::{Policy, State};
@@ -32,6 +33,7 @@ impl Display for Config {
         if let Some(hash) = hash {
             writeln!(f, "hash = \"{hash}\"")?;
         }
+        health::show(f, &self.pool.health)?;
         for backend in &self.pool.backends {
             show_backend(f, backend)?;
         }

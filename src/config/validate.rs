@@ -94,7 +94,8 @@ fn pool(raw: RawPool, seed: u64, report: &mut Report) -> PoolConfig {
     if !report.has_errors() {
         identities_differ(&backends, policy, seed, report);
     }
-    PoolConfig { name: raw.name.unwrap_or_else(|| "default".to_owned()), policy, backends }
+    let name = raw.name.unwrap_or_else(|| "default".to_owned());
+    PoolConfig { name, policy, health: raw.health, backends }
 }
 
 /// Without a name the address is the identity, in one spelling: every node must agree on it

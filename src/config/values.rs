@@ -50,9 +50,42 @@ pub(super) fn one_of<T: Copy>(what: &str, text: &str, words: &[(&str, T)]) -> Re
 
 /// Seconds: numbers with `d`, `h`, `m` or `s` behind each, such as `12h` or `1h30m`.
 pub(super) fn duration_s(text: &str, allowed: RangeInclusive<u32>) -> Result<u32, Fault> {
+    let total = sum_of_units(text, &UNITS_S, "(d, h, m, s), such as \"12h\" or \"1h30m\"")?;
+    match u32::try_from(total) {
+        Ok(seconds) if allowed.contains(&seconds) => Ok(seconds),
+        _ => {
+            let (least, most) = (show_duration(*allowed.start()), show_duration(*allowed.end()));
+            Err(out_of_range(text, &least, &most))
+        }
+    }
+}
+
+/// Milliseconds: the same, and `ms`, such as `500ms` or `1s500ms`.
+pub(super) fn duration_ms(text: &str, allowed: RangeInclusive<u64>) -> Result<u64, Fault> {
+    let total = sum_of_units(text, &UNITS_MS, "(h, m, s, ms), such as \"10s\" or \"500ms\"")?;
+    if allowed.contains(&total) {
+        return Ok(total);
+    }
+    let (least, most) = (show_duration_ms(*allowed.start()), show_duration_ms(*allowed.end()));
+    Err(out_of_range(text, &least, &most))
+}
+
+/// Longer names first where one begins with another.
+const UNITS_S: [(&str, u64); 4] = [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)];
+
+const UNITS_MS: [(&str, u64); 5] =
+    [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+
+fn out_of_range(text: &str, least: &str, most: &str) -> Fault {
+    let title = format!("{} is out of range", quoted(text));
+    Fault::new(0..text.len(), title, format!("expected {least} to {most}"))
+}
+
+/// Adds up numbers with their units; what is too large to be counted becomes the largest number.
+fn sum_of_units(text: &str, units: &[(&str, u64)], examples: &str) -> Result<u64, Fault> {
     let wrong = |range: Range<usize>, label: &str| {
         Err(Fault::new(range, format!("{} is not a duration", quoted(text)), label)
-            .help("write numbers with their unit (d, h, m, s), such as \"12h\" or \"1h30m\""))
+            .help(format!("write numbers with their unit {examples}")))
     };
     if text.is_empty() {
         return wrong(0..0, "nothing here");
@@ -62,35 +95,22 @@ pub(super) fn duration_s(text: &str, allowed: RangeInclusive<u32>) -> Result<u32
     while !rest.is_empty() {
         let at = text.len() - rest.len();
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let unit = rest[digits..].chars().next();
+        let (number, behind) = rest.split_at(digits);
         let unit_at = at + digits;
         if digits == 0 {
             return wrong(at..text.len(), "expected a number");
         }
-        let unit_s = match unit {
-            Some('s') => 1,
-            Some('m') => 60,
-            Some('h') => 3_600,
-            Some('d') => 86_400,
-            Some(other) => return wrong(unit_at..unit_at + other.len_utf8(), "not a unit"),
-            None => return wrong(unit_at..unit_at, "a unit is missing"),
+        let Some((unit, size)) = units.iter().find(|(name, _)| behind.starts_with(name)) else {
+            return match behind.chars().next() {
+                Some(other) => wrong(unit_at..unit_at + other.len_utf8(), "not a unit"),
+                None => wrong(unit_at..unit_at, "a unit is missing"),
+            };
         };
-        let number: u64 = rest[..digits].parse().unwrap_or(u64::MAX); // overflow: out of range
-        total = total.saturating_add(number.saturating_mul(unit_s));
-        rest = &rest[digits + 1..];
+        let number: u64 = number.parse().unwrap_or(u64::MAX); // overflow: out of range
+        total = total.saturating_add(number.saturating_mul(*size));
+        rest = &behind[unit.len()..];
     }
-    match u32::try_from(total) {
-        Ok(seconds) if allowed.contains(&seconds) => Ok(seconds),
-        _ => Err(Fault::new(
-            0..text.len(),
-            format!("{} is out of range", quoted(text)),
-            format!(
-                "expected {} to {}",
-                show_duration(*allowed.start()),
-                show_duration(*allowed.end())
-            ),
-        )),
-    }
+    Ok(total)
 }
 
 /// Bytes: `4MiB`, `512KiB`, or a bare number.
@@ -221,6 +241,14 @@ pub(super) fn show_duration(seconds: u32) -> String {
     }
 }
 
+/// A duration as [`duration_ms`] reads it.
+pub(super) fn show_duration_ms(ms: u64) -> String {
+    match u32::try_from(ms / 1_000) {
+        Ok(seconds) if ms.is_multiple_of(1_000) => show_duration(seconds),
+        _ => format!("{ms}ms"),
+    }
+}
+
 /// Characters of a name.
 const NAME_SIZE_MAX: usize = 64;
 
@@ -251,6 +279,19 @@ mod tests {
     fn shown_durations_read_back() {
         for seconds in [1, 32, 59, 60, 90, 3_600, 4_200, 43_200, 86_400, 90_000, u32::MAX] {
             assert_eq!(duration_s(&show_duration(seconds), 0..=u32::MAX), Ok(seconds));
+        }
+    }
+
+    #[test]
+    fn milliseconds_have_their_unit_too() {
+        assert_eq!(duration_ms("500ms", 0..=9_000), Ok(500));
+        assert_eq!(duration_ms("1m1s1ms", 0..=61_001), Ok(61_001));
+        assert_eq!(duration_ms("0s", 0..=1), Ok(0));
+        assert_eq!(duration_ms("2s", 50..=1_500).unwrap_err().label, "expected 50ms to 1500ms");
+        assert_eq!(duration_ms("3x", 0..=1).unwrap_err().range, 1..2);
+        assert!(duration_s("500ms", 0..=u32::MAX).is_err());
+        for ms in [0, 1, 999, 1_000, 1_500, 60_000, 86_400_000, u64::MAX] {
+            assert_eq!(duration_ms(&show_duration_ms(ms), 0..=u64::MAX), Ok(ms));
         }
     }
 

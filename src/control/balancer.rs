@@ -4,10 +4,10 @@
 
 use super::fleet::{Admin, Fleet, UnknownBackend, Who};
 use super::plan::{self, Network, Outline};
-use super::{Failure, log, ports};
+use super::{Failure, log, ports, prober};
 use crate::config::Config;
 use crate::io::os;
-use crate::metrics::{Cells, Metrics, Reloads, Source};
+use crate::metrics::{Cells, Metrics, Probes, Reloads, Source};
 use crate::pool::{BackendId, Pool, PoolError};
 use crate::proxy::{FailoverSettings, Key, Keys, LocalSocket, Role, Settings, Side};
 use crate::worker::{Answer, Plan, Workers};
@@ -26,6 +26,7 @@ pub struct Balancer {
     pub(super) live: Mutex<Live>,
     pub(super) reloads: Arc<Reloads>,
     cells: Vec<Arc<Cells>>,
+    probes: Arc<Probes>,
     metrics: Arc<Metrics>,
     pub(super) sockets: Vec<LocalSocket>,
     started: SystemTime,
@@ -71,16 +72,19 @@ impl Balancer {
         let Outline { sockets, sides, backends } = outline;
         let workers = sides.len();
         let started = SystemTime::now();
-        let fleet = Fleet::new(backends, started);
+        let mut fleet = Fleet::new(backends, started);
+        fleet.watch(Arc::new(config.pool.health.clone()), prober::moment(), &mut prober::random);
         let pool = Arc::new(ArcSwap::from_pointee(build(&fleet, &config)?));
         let settings = settings(&config, keys(&config)?, &sockets, sides);
         let ids: Vec<_> = pool.load().backends().iter().map(|backend| backend.id).collect();
         let cells: Vec<_> = (0..workers).map(|_| Arc::new(Cells::new(ids.clone()))).collect();
         let reloads = Arc::new(Reloads::new(started));
+        let probes = Arc::new(Probes::default());
         let metrics = Metrics::new(Source {
             cells: cells.clone(),
             pool: pool.clone(),
             reloads: reloads.clone(),
+            probes: probes.clone(),
             pins_max: settings.iter().map(|settings| settings.pins_max).sum(),
             started,
         });
@@ -94,7 +98,7 @@ impl Balancer {
         })?;
         let live = Mutex::new(Live { config, fleet, settings, refused: None });
         let (workers, metrics) = (Mutex::new(Some(workers)), Arc::new(metrics));
-        Ok(Self { workers, pool, live, reloads, cells, metrics, sockets, started, summary })
+        Ok(Self { workers, pool, live, reloads, cells, probes, metrics, sockets, started, summary })
     }
 
     /// Sets what the administrator wants of a backend and publishes the pool that follows from it,
@@ -113,9 +117,16 @@ impl Balancer {
 
     /// Looks whose calls have ended: removed backends go then. To be called about once a second.
     pub fn look(&self) {
+        self.observe(|fleet, now| fleet.look(&|id| self.calls_on(id), now));
+    }
+
+    /// Tells the fleet what was found out, and publishes the pool that follows from it, if anything
+    /// has changed.
+    pub(super) fn observe(&self, tell: impl FnOnce(&mut Fleet, SystemTime) -> bool) {
         let mut live = self.live();
-        let noted = live.fleet.noted();
-        if live.fleet.look(&|id| self.calls_on(id), SystemTime::now()) {
+        let (noted, now) = (live.fleet.noted(), SystemTime::now());
+        let changed = tell(&mut live.fleet, now);
+        if live.fleet.settle(now) || changed {
             match build(&live.fleet, &live.config) {
                 Ok(pool) => self.publish(pool),
                 Err(error) => tracing::error!("the pool stays as it is: {error}"),
@@ -148,7 +159,9 @@ impl Balancer {
     ) -> Result<(), Failure> {
         let mut live = self.live();
         let mut fleet = live.fleet.clone();
-        if change(&mut fleet, SystemTime::now())? {
+        let now = SystemTime::now();
+        let changed = change(&mut fleet, now)?;
+        if fleet.settle(now) || changed {
             self.publish(build(&fleet, &live.config)?);
         }
         fleet.log_since(live.fleet.noted());
@@ -205,6 +218,11 @@ impl Balancer {
     /// The counters of each worker.
     pub fn cells(&self) -> &[Arc<Cells>] {
         &self.cells
+    }
+
+    /// What the metrics say of health.
+    pub(super) fn probes(&self) -> &Probes {
+        &self.probes
     }
 
     /// All metrics, ready to be scraped.

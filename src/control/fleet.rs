@@ -4,14 +4,21 @@
 //! Three things, as HAProxy has them: the operational state (up or down, by probes and traffic), the
 //! administrative state (ready, drain, maint: by whom, since when) and the weight. Each change has a
 //! reason, a time and an author, and is an [`Event`]. Pure: times are arguments.
+//!
+//! `health` has what probes and traffic change: who is up, slow start, panic.
 
 mod change;
+mod health;
 
 pub use change::Calls;
+pub use health::{Moment, Probed};
 
+use crate::config::HealthConfig;
+use crate::pool::health::{FULL_SHARE, Health};
 use crate::pool::{BackendSpec, State};
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// Events that are kept for those who ask later.
@@ -28,6 +35,8 @@ pub enum Who {
     Probe,
     /// Real requests that failed or succeeded.
     Traffic,
+    /// The balancer itself, because of the state of the whole pool.
+    Pool,
 }
 
 impl fmt::Display for Who {
@@ -37,6 +46,7 @@ impl fmt::Display for Who {
             Self::Operator => "operator",
             Self::Probe => "probe",
             Self::Traffic => "traffic",
+            Self::Pool => "pool",
         })
     }
 }
@@ -103,6 +113,12 @@ pub struct Member {
     pub drain: Option<Awaited>,
     /// It has left the config: its calls are awaited, then it goes.
     pub leaving: Option<Awaited>,
+    /// What its probes have found.
+    pub probed: Probed,
+    /// `None`: it is not watched, or not yet.
+    health: Option<Health>,
+    /// The part of its weight that counts now: less than [`FULL_SHARE`] during slow start.
+    share: u16,
 }
 
 /// Since when, and how long, the end of a backend's calls is awaited.
@@ -121,8 +137,18 @@ impl Member {
         let admin = Known { value: Admin::from(spec.state), reason, since, who };
         let (reason, since, who) = known("not probed yet");
         let up = Known { value: true, reason, since, who };
-        let (overridden, weight, leaving) = (false, None, None);
-        let mut member = Self { spec, admin, up, overridden, weight, drain: None, leaving };
+        let mut member = Self {
+            spec,
+            admin,
+            up,
+            overridden: false,
+            weight: None,
+            drain: None,
+            leaving: None,
+            probed: Probed::default(),
+            health: None,
+            share: FULL_SHARE,
+        };
         member.await_calls(now, None);
         member
     }
@@ -134,15 +160,15 @@ impl Member {
         self.drain = drained.then_some(Awaited { since: now, until });
     }
 
-    /// What the workers see of it.
-    pub fn effective(&self) -> BackendSpec {
-        let state = match (self.admin.value, self.up.value) {
+    /// What the workers see of it: during a panic as if it were up, and its weight `scale` times.
+    fn effective(&self, panic: bool, scale: u16) -> BackendSpec {
+        let state = match (self.admin.value, self.up.value || panic) {
             (Admin::Maint, _) | (Admin::Ready, false) => State::Down,
             (Admin::Drain, _) => State::Drained,
             (Admin::Ready, true) if self.leaving.is_some() => State::Drained,
             (Admin::Ready, true) => State::Ready,
         };
-        let weight = self.weight.unwrap_or(self.spec.weight);
+        let weight = self.scaled_weight(scale);
         BackendSpec { state, weight, ..self.spec.clone() }
     }
 }
@@ -152,9 +178,9 @@ impl Member {
 pub struct Event {
     /// When.
     pub at: SystemTime,
-    /// Which backend.
+    /// Which backend; `*` for the whole pool.
     pub backend: String,
-    /// What it is now: "drain", "up", "weight 3".
+    /// What it is now: "drain", "up", "weight 3", "panic".
     pub what: String,
     /// Why.
     pub reason: String,
@@ -179,13 +205,17 @@ pub struct Fleet {
     events: VecDeque<Event>,
     /// Events ever, those that are no more kept too.
     noted: u64,
+    health: Arc<HealthConfig>,
+    /// Too little is up: health is ignored.
+    panic: bool,
 }
 
 impl Fleet {
-    /// As the config has them.
+    /// As the config has them; health is not watched until [`Fleet::watch`].
     pub fn new(specs: Vec<BackendSpec>, now: SystemTime) -> Self {
         let members = specs.into_iter().map(|spec| Member::new(spec, now)).collect();
-        Self { members, events: VecDeque::new(), noted: 0 }
+        let health = Arc::new(HealthConfig { enabled: false, ..HealthConfig::default() });
+        Self { members, events: VecDeque::new(), noted: 0, health, panic: false }
     }
 
     /// Every backend, in the order of the config; then those that are leaving.
@@ -200,12 +230,23 @@ impl Fleet {
 
     /// What the workers are to see of those that the config has.
     pub fn effective(&self) -> Vec<BackendSpec> {
-        self.members.iter().filter(|one| one.leaving.is_none()).map(Member::effective).collect()
+        self.seen(|one| one.leaving.is_none())
     }
 
     /// What the workers are to see of those that have left the config.
     pub fn leaving(&self) -> Vec<BackendSpec> {
-        self.members.iter().filter(|one| one.leaving.is_some()).map(Member::effective).collect()
+        self.seen(|one| one.leaving.is_some())
+    }
+
+    /// What the workers are to see of one.
+    pub fn seen_of(&self, member: &Member) -> BackendSpec {
+        member.effective(self.panic, 1)
+    }
+
+    fn seen(&self, which: impl Fn(&Member) -> bool) -> Vec<BackendSpec> {
+        let scale = self.scale();
+        let members = self.members.iter().filter(|one| which(one));
+        members.map(|member| member.effective(self.panic, scale)).collect()
     }
 
     /// Sets what the administrator wants. `Ok(false)`: it was so already.
@@ -229,29 +270,6 @@ impl Fleet {
         member.admin = Known { value, reason: reason.clone(), since: now, who: who.clone() };
         member.await_calls(now, None);
         self.note(Event { at: now, backend: backend.into(), what: value.to_string(), reason, who });
-        Ok(true)
-    }
-
-    /// Sets whether a backend answers. `Ok(false)`: it was so already.
-    ///
-    /// # Errors
-    /// [`UnknownBackend`].
-    pub fn set_up(
-        &mut self,
-        backend: &str,
-        value: bool,
-        reason: &str,
-        who: Who,
-        now: SystemTime,
-    ) -> Result<bool, UnknownBackend> {
-        let member = self.member(backend)?;
-        if member.up.value == value {
-            return Ok(false);
-        }
-        let reason = reason.to_owned();
-        member.up = Known { value, reason: reason.clone(), since: now, who: who.clone() };
-        let what = if value { "up" } else { "down" }.to_owned();
-        self.note(Event { at: now, backend: backend.into(), what, reason, who });
         Ok(true)
     }
 
@@ -319,18 +337,6 @@ mod tests {
     }
 
     #[test]
-    fn health_and_will_are_two_things() {
-        let mut fleet = fleet();
-        assert_eq!(fleet.set_up("a", false, "timeout", Who::Probe, later()), Ok(true));
-        assert_eq!(fleet.set_admin("a", Admin::Drain, "upgrade", Who::Operator, later()), Ok(true));
-        assert_eq!(states(&fleet)[0], State::Drained, "its dialogs are to go on");
-        assert_eq!(fleet.set_admin("a", Admin::Ready, "done", Who::Operator, later()), Ok(true));
-        assert_eq!(states(&fleet)[0], State::Down, "ready is no proof of health");
-        assert_eq!(fleet.set_up("a", true, "200", Who::Probe, later()), Ok(true));
-        assert_eq!(states(&fleet)[0], State::Ready);
-    }
-
-    #[test]
     fn a_change_says_why_when_and_who_and_no_change_says_nothing() {
         let mut fleet = fleet();
         assert_eq!(
@@ -348,7 +354,7 @@ mod tests {
     #[test]
     fn an_unknown_name_changes_nothing() {
         let mut fleet = fleet();
-        let error = fleet.set_up("z", false, "", Who::Probe, later()).unwrap_err();
+        let error = fleet.set_admin("z", Admin::Drain, "", Who::Operator, later()).unwrap_err();
         assert!(error.to_string().contains("\"z\""), "{error}");
         assert_eq!(fleet.events().count(), 0);
     }
@@ -357,7 +363,8 @@ mod tests {
     fn events_are_bounded() {
         let mut fleet = fleet();
         for n in 0..EVENTS_MAX + 5 {
-            let _ = fleet.set_up("a", n % 2 == 1, &n.to_string(), Who::Traffic, later());
+            let admin = if n % 2 == 1 { Admin::Ready } else { Admin::Drain };
+            let _ = fleet.set_admin("a", admin, &n.to_string(), Who::Operator, later());
         }
         assert_eq!(fleet.events().count(), EVENTS_MAX);
         assert_eq!(fleet.events().next().expect("the oldest kept").reason, "5");

@@ -3,9 +3,11 @@
 //! 1. The log is installed and the admin address bound, so that a mistake there stops nothing.
 //! 2. [`Balancer::start`] asks the machine for addresses and routes (`plan` turns config and answers
 //!    into sockets, sides and backends), builds the pool, and starts the workers.
-//! 3. `serve` answers on the admin address and watches the workers until a signal ends it.
+//! 3. `serve` answers on the admin address and watches the workers until a signal ends it; `prober`
+//!    watches the backends meanwhile.
 //!
-//! [`Balancer`] alone is a balancer inside another process: the demo and the tests use it.
+//! [`Balancer`] alone is a balancer inside another process, and [`Prober`] watches its backends there:
+//! the demo and the tests use them.
 
 mod admin;
 mod api;
@@ -19,6 +21,8 @@ mod operator;
 mod page;
 mod plan;
 mod ports;
+mod probe;
+mod prober;
 mod reload;
 mod runtime;
 mod serve;
@@ -30,6 +34,7 @@ pub use balancer::Balancer;
 pub use failure::Failure;
 pub use fleet::Admin;
 pub use operator::Loader;
+pub use prober::Prober;
 pub use reload::Reloaded;
 
 use crate::config::{Config, Loaded, Report};

@@ -2,7 +2,7 @@
 //! or refused, with everything as it was.
 
 use super::balancer::{Balancer, Live, ask_network, build};
-use super::{Failure, log, plan};
+use super::{Failure, log, plan, prober};
 use crate::config::{Config, Diff};
 use crate::proxy::{FailoverSettings, Keys, Settings};
 use std::sync::Arc;
@@ -69,7 +69,10 @@ impl Balancer {
         let locals: Vec<_> = sides.iter().map(|side| side.local).collect();
         let specs = plan::backends_on(&config, &network, &locals, &self.sockets)?;
         let mut fleet = live.fleet.clone();
+        let health = Arc::new(config.pool.health.clone());
+        fleet.watch(health, prober::moment(), &mut prober::random); // first: who joins starts slowly
         fleet.reload(specs, Duration::from_secs(config.limits.remove_timeout_s.into()), now);
+        fleet.settle(now);
         let pool = build(&fleet, &config)?;
         let settings = live.settings.iter().map(|old| reconfigured(old, &config)).collect();
         Ok((diff, (Live { config, fleet, settings, refused: None }, pool)))

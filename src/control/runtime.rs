@@ -5,6 +5,8 @@
 
 use super::Failure;
 use crate::io::diagnose;
+use std::future::poll_fn;
+use std::pin::pin;
 
 /// Entries of its ring: signals, timers and the admin server wake it by epoll, so it needs few.
 const RING_ENTRIES: u32 = 8;
@@ -27,6 +29,17 @@ impl Runtime {
     pub(super) fn block_on<F: Future>(self, future: F) -> F::Output {
         self.0.block_on(future)
     }
+}
+
+/// Runs `main` to its end, and `beside` with it as long as that lasts.
+pub(super) async fn with<T>(main: impl Future<Output = T>, beside: impl Future<Output = ()>) -> T {
+    let (mut main, mut beside) = (pin!(main), pin!(beside));
+    let mut over = false;
+    poll_fn(|context| {
+        over = over || beside.as_mut().poll(context).is_ready();
+        main.as_mut().poll(context)
+    })
+    .await
 }
 
 /// Runs a task beside the caller, on the same thread.

@@ -5,7 +5,7 @@ use super::admin::{Admin, View};
 use super::drain::{Drain, Standing, Traffic};
 use super::operator::Operator;
 use super::signals::{self, Event, Phase, Signal, Step, step};
-use super::{Balancer, Failure};
+use super::{Balancer, Failure, prober, runtime};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -45,7 +45,8 @@ pub(super) async fn serve(operator: Arc<Operator>, admin: Admin) -> Result<(), F
         operator.balancer.summary()
     );
     let mut watch = Watch::new(&operator, &view);
-    match watch.until_the_end(&mut events).await? {
+    let end = watch.until_the_end(&mut events);
+    match runtime::with(end, prober::watch(&operator.balancer)).await? {
         End::Stop => {}
         End::AtOnce(signal) => return at_once(signal),
     }

@@ -253,6 +253,15 @@ impl SendSlots {
         message_header::encode(to, unsafe { &mut *name.as_ptr() })
     }
 
+    /// The address that was written last, if the slot was sent to one.
+    pub(super) fn destination(&self, slot: &SendSlot) -> Option<SocketAddr> {
+        let len = self.outgoing[usize::from(slot.0)].name_len as usize;
+        let name = self.name(slot).cast::<[u8; NAME_SIZE]>();
+        // SAFETY: as in `address`; the kernel only reads it.
+        let name: &[u8; NAME_SIZE] = unsafe { &*name.as_ptr() };
+        name.get(..len).filter(|name| !name.is_empty()).and_then(message_header::decode)
+    }
+
     pub(super) fn name(&self, slot: &SendSlot) -> NonNull<u8> {
         self.memory.at(usize::from(slot.0) * stride(self.message_size))
     }

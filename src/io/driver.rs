@@ -232,6 +232,11 @@ impl Driver {
         self.sends.outgoing(slot).file
     }
 
+    /// Where a slot was sent to last; `None` on a connected socket.
+    pub(crate) fn destination(&self, slot: &SendSlot) -> Option<SocketAddr> {
+        self.sends.destination(slot)
+    }
+
     fn queue_send(&mut self, slot: SendSlot) -> io::Result<()> {
         let outgoing = *self.sends.outgoing(&slot);
         let message = self.sends.message_start(&slot).as_ptr();

@@ -2,7 +2,7 @@
 
 use super::message_header;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -89,6 +89,27 @@ pub fn source_address_towards(peer: SocketAddr) -> io::Result<IpAddr> {
     socket.connect(&peer.into())?;
     let local = socket.local_addr()?.as_socket();
     local.map(|address| address.ip()).ok_or_else(|| io::ErrorKind::Unsupported.into())
+}
+
+/// A UDP socket on a free port of `local` that tells of ICMP errors though it is not connected: the
+/// answer to what it sends may come from any address. For one exchange with one peer.
+///
+/// # Errors
+/// EMFILE, ENFILE, ENOBUFS; EADDRNOTAVAIL: `local` is not (or no more) this machine's.
+pub fn open_for_one_exchange(local: IpAddr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind((local, 0))?;
+    socket.set_nonblocking(true)?;
+    let (level, option) = match local {
+        IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_RECVERR),
+        IpAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
+    };
+    let on: libc::c_int = 1;
+    let len = size_of_val(&on) as libc::socklen_t;
+    // SAFETY: the option takes an int, which is read during the call.
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const on).cast(), len) };
+    check(result)?;
+    Ok(socket)
 }
 
 /// Bytes that nobody can guess, from the kernel.

@@ -75,6 +75,31 @@ impl Histogram {
     }
 }
 
+/// What requests met at a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackendOutcome {
+    /// A final response other than 503 to a request that may begin something.
+    Answered,
+    /// Such a request got 503.
+    Refused,
+    /// An ICMP error or a missing route, whatever was sent.
+    Unreachable,
+}
+
+impl BackendOutcome {
+    /// Each, in the order of the cells.
+    pub const ALL: [Self; 3] = [Self::Answered, Self::Refused, Self::Unreachable];
+
+    /// The value of the label `outcome`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
 /// What one worker counts of one backend.
 #[derive(Debug, Default)]
 #[repr(align(64))]
@@ -83,6 +108,8 @@ pub struct BackendCells {
     pub requests: Cell,
     /// Its responses, by class: 1xx at 0 to 6xx at 5.
     pub responses: [Cell; 6],
+    /// What requests met at it.
+    pub outcomes: [Cell; BackendOutcome::ALL.len()],
     /// Confirmed dialogs, refreshed about once a second.
     pub dialogs: Cell,
     /// Calls, confirmed or still being set up, refreshed about once a second.

@@ -5,7 +5,7 @@
 
 use super::cells::BUCKETS_NS;
 use super::declared::{self, Kind, Metric, dropped};
-use super::{BackendCells, Cell, Cells, Reloads};
+use super::{BackendCells, BackendOutcome, Cell, Cells, ProbeFigures, Probes, Reloads};
 use crate::pool::{Backend, Pool, State};
 use crate::proxy::{
     Absorb, Answer, CallResult, Drop, FailoverCause, Method, RegistrationResult, Routed,
@@ -31,6 +31,8 @@ pub struct Source {
     pub pool: Arc<ArcSwap<Pool>>,
     /// What became of reloads.
     pub reloads: Arc<Reloads>,
+    /// The health of the backends.
+    pub probes: Arc<Probes>,
     /// Pins that all shards together can hold.
     pub pins_max: usize,
     /// When the balancer started.
@@ -86,6 +88,7 @@ impl Collector for Scrape {
         families.extend(self.reloads());
         families.extend(self.traffic());
         families.extend(self.backends());
+        families.extend(self.health());
         families.extend(self.saturation());
         families
     }
@@ -229,6 +232,12 @@ impl Scrape {
         let of_each = |cell: fn(&BackendCells) -> &Cell| {
             backends().map(move |one| (vec![name(one)], self.of_backend(one, cell)))
         };
+        let outcomes = backends().flat_map(|backend| {
+            BackendOutcome::ALL.map(|outcome| {
+                let value = self.of_backend(backend, |cells| &cells.outcomes[outcome as usize]);
+                (vec![name(backend), outcome.label().to_owned()], value)
+            })
+        });
         let responses = backends().flat_map(|backend| {
             CLASSES.iter().enumerate().map(move |(class, label)| {
                 let value = self.of_backend(backend, |cells| &cells.responses[class]);
@@ -246,6 +255,7 @@ impl Scrape {
         vec![
             family(declared::BACKEND_REQUESTS, of_each(|c| &c.requests)),
             family(declared::BACKEND_RESPONSES, responses),
+            family(declared::BACKEND_OUTCOMES, outcomes),
             family(declared::BACKEND_DIALOGS, of_each(|c| &c.dialogs)),
             family(declared::BACKEND_CALLS, of_each(|c| &c.calls)),
             family(declared::BACKEND_WEIGHT, weights),
@@ -258,6 +268,28 @@ impl Scrape {
         let of_worker =
             |cells: &Arc<Cells>| cells.backends.of(backend.id).map_or(0, |of| cell(&of).value());
         self.source.cells.iter().map(of_worker).sum::<u64>() as f64
+    }
+
+    fn health(&self) -> Vec<MetricFamily> {
+        let pool = self.source.pool.load();
+        let of_each = |metric, value: fn(&ProbeFigures) -> f64| {
+            let sample = |backend: &Backend| {
+                (vec![backend.spec.name.clone()], value(&self.source.probes.of(backend.id)))
+            };
+            family(metric, pool.backends().iter().map(sample))
+        };
+        let transitions = pool.backends().iter().flat_map(|backend| {
+            let figures = self.source.probes.of(backend.id);
+            [("up", figures.ups), ("down", figures.downs)]
+                .map(|(to, count)| (vec![backend.spec.name.clone(), to.to_owned()], count as f64))
+        });
+        vec![
+            of_each(declared::BACKEND_UP, |figures| f64::from(u8::from(figures.up))),
+            of_each(declared::PROBE_SUCCESS, |figures| f64::from(u8::from(figures.good))),
+            of_each(declared::PROBE_DURATION, |figures| figures.seconds),
+            family(declared::PROBE_TRANSITIONS, transitions),
+            single(declared::POOL_PANIC, f64::from(u8::from(self.source.probes.is_panic()))),
+        ]
     }
 
     fn saturation(&self) -> Vec<MetricFamily> {

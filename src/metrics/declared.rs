@@ -111,6 +111,19 @@ metrics! {
     BACKEND_WEIGHT = Gauge "sipring_backend_weight" ["backend"]
         "Share of new calls that the backend is to get, relative to the others.";
 
+    BACKEND_OUTCOMES = Counter "sipring_backend_outcomes_total" ["backend", "outcome"]
+        "What requests met: answered (a final response but 503), refused (503), unreachable (ICMP).";
+    BACKEND_UP = Gauge "sipring_backend_up" ["backend"]
+        "1 if probes and traffic say that the backend answers, 0 if not.";
+    PROBE_SUCCESS = Gauge "sipring_probe_success" ["backend"]
+        "1 if the last probe was good, 0 if it was not or none has ended yet.";
+    PROBE_DURATION = Gauge "sipring_probe_duration_seconds" ["backend"]
+        "How long the last probe took, from its first datagram to its end.";
+    PROBE_TRANSITIONS = Counter "sipring_probe_transitions_total" ["backend", "to"]
+        "Times that the backend came up and went down, by probes or traffic.";
+    POOL_PANIC = Gauge "sipring_pool_panic" []
+        "1 while so little of the weight is up that health is ignored.";
+
     PINS = Gauge "sipring_pins" []
         "Call-IDs that are remembered with their backend.";
     PINS_MAX = Gauge "sipring_pins_max" []

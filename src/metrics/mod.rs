@@ -3,11 +3,13 @@
 pub mod cells;
 mod collector;
 pub mod declared;
+mod probes;
 mod reloads;
 
-pub use cells::{BackendCells, Cell, Cells, Histogram};
+pub use cells::{BackendCells, BackendOutcome, Cell, Cells, Histogram};
 pub use collector::{Metrics, Source};
 pub use declared::{Kind, Metric};
+pub use probes::{ProbeFigures, Probes};
 pub use reloads::Reloads;
 
 /// The Content-Type of [`Metrics::text`]: the text exposition format, version 0.0.4.

@@ -3,12 +3,15 @@
 //! Identities last over swaps: a [`BackendId`] is a fixed hash of the backend's name and stands in
 //! tokens and pins; a [`BackendSlot`] is a place in one snapshot and never outlives it.
 //!
+//! Whether a backend can take calls is decided outside; [`health`] is the state machine for it.
+//!
 //! A new call is placed in two steps: [`Pool::call_hash`] once per message, then [`Pool::choose`],
 //! which walks no list longer than it must and allocates nothing. The policies are in `policy/`,
 //! one file each.
 
 mod error;
 mod hash;
+pub mod health;
 mod lookup;
 mod policy;
 

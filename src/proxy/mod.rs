@@ -159,6 +159,9 @@ pub enum Forwarded {
         status: u16,
         /// The backend that it comes from; `None` if it comes from a client.
         from: Option<BackendId>,
+        /// Its request may begin something (INVITE, REGISTER, SUBSCRIBE, MESSAGE, PUBLISH, OPTIONS):
+        /// it says how the backend takes what is new.
+        begins: bool,
         /// What it is the end of, if it comes from a backend.
         settles: Option<Settled>,
     },
@@ -191,6 +194,8 @@ pub struct Proxy {
     edits: Edits,
     routes: Routes,
     own: Vec<u8>,
+    /// Whose 503 went no further, because failover took it.
+    refused: Option<BackendId>,
 }
 
 impl Proxy {
@@ -208,6 +213,7 @@ impl Proxy {
             edits: Edits::new(),
             routes: Routes::new(),
             own: Vec::with_capacity(failover::COPY_MAX),
+            refused: None,
             failover: Failover::new(settings.failover, table_keys),
             settings,
         }
@@ -289,6 +295,13 @@ impl Proxy {
     /// Calls on this backend, confirmed or still being set up.
     pub fn calls_on(&self, backend: BackendId) -> usize {
         self.pins.calls_on(backend)
+    }
+
+    /// The backend whose 503 the last [`Proxy::handle`] kept from the caller, for failover: to be
+    /// asked after each. `None`: there was none, or it was taken already.
+    #[inline]
+    pub fn take_refused(&mut self) -> Option<BackendId> {
+        self.refused.take()
     }
 
     /// What verdicts do not tell.

@@ -73,6 +73,9 @@ impl Proxy {
             backend: branch.backend,
         };
         if let Intercepted::Here(verdict) = self.intercept(now, pool, &arrived, out) {
+            if status == 503 && method.begins() && self.comes_from_backend(pool, ingress) {
+                self.refused = Some(branch.backend);
+            }
             return Ok(verdict.unwrap_or(Verdict::Absorb(Absorb::Abandoned)));
         }
 
@@ -92,7 +95,8 @@ impl Proxy {
         };
         self.pin_by_response(now, key, method, status, branch.backend);
         let egress = Egress { socket, to, backend: None };
-        let kind = Forwarded::Response { status, from, settles };
+        let begins = method.begins();
+        let kind = Forwarded::Response { status, from, begins, settles };
         Ok(Verdict::Forward { egress, len, kind })
     }
 

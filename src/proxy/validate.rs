@@ -21,6 +21,17 @@ impl Method {
         }
     }
 
+    /// Whether it is mostly sent to begin something: how a backend answers it tells how it takes what
+    /// is new. (A re-INVITE and a refresh look alike in their responses.)
+    pub(super) fn begins(self) -> bool {
+        match self {
+            Method::Invite | Method::Message | Method::Options => true,
+            Method::Publish | Method::Register | Method::Subscribe => true,
+            Method::Ack | Method::Bye | Method::Cancel => false,
+            Method::Notify | Method::Refer | Method::Other => false,
+        }
+    }
+
     /// Whether the requests of a dialog that this method may begin should come back through us.
     /// Unknown methods may begin one (RFC 3261 16.6 item 4).
     pub(super) fn may_begin_dialog(self) -> bool {

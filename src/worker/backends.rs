@@ -7,7 +7,7 @@
 
 use super::core::Core;
 use crate::io::FileIndex;
-use crate::metrics::{BackendCells, Cells};
+use crate::metrics::{BackendCells, BackendOutcome, Cells};
 use crate::pool::{BackendId, BackendSlot, Pool};
 use crate::proxy::{Egress, SocketIndex};
 use std::net::{SocketAddr, UdpSocket};
@@ -128,9 +128,22 @@ impl Backends {
     /// Counts a response of a backend, by the place of its class.
     #[inline]
     pub(super) fn count_response(&self, slot: BackendSlot, class: usize) {
-        if let Some(cells) = self.entries.get(usize::from(slot.0)).and_then(|e| e.cells.as_ref()) {
+        if let Some(cells) = self.cells_of(slot) {
             cells.responses[class].increment();
         }
+    }
+
+    /// Counts what a request met at a backend.
+    #[inline]
+    pub(super) fn count_outcome(&self, slot: BackendSlot, outcome: BackendOutcome) {
+        if let Some(cells) = self.cells_of(slot) {
+            cells.outcomes[outcome as usize].increment();
+        }
+    }
+
+    #[inline]
+    fn cells_of(&self, slot: BackendSlot) -> Option<&BackendCells> {
+        self.entries.get(usize::from(slot.0))?.cells.as_deref()
     }
 
     /// Refreshes the gauges of each backend.
@@ -307,6 +320,18 @@ mod tests {
         assert!((0..CONNECT_AFTER).map(|_| backends.count(slot)).last().unwrap());
         backends.leave_unconnected(slot);
         assert!(!backends.count(slot));
+    }
+
+    #[test]
+    fn outcomes_are_counted_for_the_backend_that_is_known() {
+        let pool = pool(&["127.0.0.1:7001", "127.0.0.1:7002"]);
+        let cells = Arc::new(Cells::new(vec![pool.backends()[1].id]));
+        let backends = Backends::new(Arc::clone(&cells), LOCAL_SOCKETS, &pool);
+        for slot in 0..3 {
+            backends.count_outcome(BackendSlot(slot), BackendOutcome::Refused);
+        }
+        let of = cells.backends.of(pool.backends()[1].id).expect("its cells");
+        assert_eq!(of.outcomes.each_ref().map(crate::metrics::Cell::value), [0, 1, 0]);
     }
 
     #[test]

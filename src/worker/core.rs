@@ -21,6 +21,11 @@ pub(super) trait Core {
         out: &mut [u8],
     ) -> Verdict;
 
+    /// The backend whose 503 [`Core::handle`] kept for itself just now.
+    fn take_refused(&mut self) -> Option<BackendId> {
+        None
+    }
+
     /// What is due without a message having come; asked until there is nothing more.
     fn poll(&mut self, now: Now, pool: &Pool, out: &mut [u8]) -> Option<Verdict>;
 
@@ -74,6 +79,11 @@ impl Core for Proxy {
         out: &mut [u8],
     ) -> Verdict {
         Self::handle(self, now, pool, ingress, bytes, out)
+    }
+
+    #[inline]
+    fn take_refused(&mut self) -> Option<BackendId> {
+        Self::take_refused(self)
     }
 
     fn poll(&mut self, now: Now, pool: &Pool, out: &mut [u8]) -> Option<Verdict> {

@@ -1,7 +1,7 @@
 //! From reasons and errors to cells: the only place that knows which counter means what.
 
 use crate::io::driver::Errno;
-use crate::metrics::{Cell, Cells};
+use crate::metrics::{BackendOutcome, Cell, Cells};
 use crate::proxy::{Forwarded, Settled, Tally, Verdict};
 
 /// Counts a verdict. [`Verdict::Ask`] counts when it is answered.
@@ -49,6 +49,17 @@ pub(super) fn class(status: u16) -> usize {
 #[inline]
 fn increment(cells: &[Cell], reason: usize) {
     cells[reason].increment(); // the cells have the length of `ALL`
+}
+
+/// What a response tells of its backend's health; provisional ones tell nothing, since a proxy sends
+/// 100 before it knows.
+#[inline]
+pub(super) fn outcome(status: u16, begins: bool) -> Option<BackendOutcome> {
+    match status {
+        503 if begins => Some(BackendOutcome::Refused),
+        200.. if begins => Some(BackendOutcome::Answered),
+        _ => None,
+    }
 }
 
 /// Copies the core's own counts.
@@ -99,6 +110,17 @@ mod tests {
     }
 
     #[test]
+    fn only_finals_to_what_may_begin_something_tell_of_health() {
+        for status in [200, 302, 404, 408, 486, 500, 502, 504, 603] {
+            assert_eq!(outcome(status, true), Some(BackendOutcome::Answered));
+        }
+        assert_eq!(outcome(503, true), Some(BackendOutcome::Refused));
+        for (status, begins) in [(100, true), (199, true), (200, false), (503, false)] {
+            assert_eq!(outcome(status, begins), None, "{status} {begins}");
+        }
+    }
+
+    #[test]
     fn every_reason_has_its_cell() {
         let cells = Cells::new(Vec::new());
         Absorb::ALL.iter().for_each(|one| verdict(&cells, &Verdict::Absorb(*one)));
@@ -119,7 +141,8 @@ mod tests {
     fn responses_are_counted_by_class() {
         let cells = Cells::new(Vec::new());
         for code in [100, 199, 200, 302, 486, 503, 600, 699] {
-            let kind = Forwarded::Response { status: code, from: None, settles: None };
+            let kind =
+                Forwarded::Response { status: code, from: None, begins: true, settles: None };
             verdict(&cells, &forward(kind));
         }
         let classes = cells.responses.each_ref().map(Cell::value);
@@ -137,7 +160,10 @@ mod tests {
         let registrations = RegistrationResult::ALL.iter().map(|&r| Settled::Registration(r));
         for settles in calls.chain(registrations) {
             let (from, settles) = (Some(BackendId(1)), Some(settles));
-            verdict(&cells, &forward(Forwarded::Response { status: 200, from, settles }));
+            verdict(
+                &cells,
+                &forward(Forwarded::Response { status: 200, from, begins: true, settles }),
+            );
         }
         let requests = cells.requests_to_backends.iter().chain(&cells.requests_to_clients);
         let all = requests.chain(&cells.call_results).chain(&cells.registrations);

@@ -12,12 +12,13 @@ use crate::io::buffers::{Received, SendSlot};
 use crate::io::driver::{Completion, Driver, Errno};
 use crate::io::handoff::{Doorbell, Outbox};
 use crate::io::{FileIndex, socket};
-use crate::metrics::Cells;
+use crate::metrics::{BackendOutcome, Cells};
 use crate::pool::{BackendId, BackendSlot, Pool};
 use crate::proxy::{Drop, Egress, Forwarded, Ingress, Now, Replaced, Role, Settings, Verdict};
 use crate::sip::Span;
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
@@ -119,7 +120,11 @@ impl<C: Core> Desk<C> {
     #[inline]
     fn ask_core(&mut self, now: Now, ingress: &Ingress, bytes: &[u8], slot: &SendSlot) -> Verdict {
         let out = self.driver.message(slot);
-        self.core.handle(now, &self.pool, ingress, bytes, out)
+        let verdict = self.core.handle(now, &self.pool, ingress, bytes, out);
+        if let Some(slot) = self.core.take_refused().and_then(|id| self.pool.by_id(id)) {
+            self.backends.count_outcome(slot, BackendOutcome::Refused);
+        }
+        verdict
     }
 
     /// The answer for [`Verdict::Ask`] if this worker has it; else the message is on its way to the
@@ -180,10 +185,13 @@ impl<C: Core> Desk<C> {
                 if let Some(backend) = egress.backend {
                     self.note_request(backend, &egress);
                 }
-                if let Forwarded::Response { status, from: Some(backend), .. } = kind
+                if let Forwarded::Response { status, from: Some(backend), begins, .. } = kind
                     && let Some(slot) = self.pool.by_id(backend)
                 {
                     self.backends.count_response(slot, count::class(status));
+                    if let Some(outcome) = count::outcome(status, begins) {
+                        self.backends.count_outcome(slot, outcome);
+                    }
                 }
                 self.send(slot, len, &egress)
             }
@@ -295,6 +303,9 @@ impl<C: Core> Desk<C> {
 
     fn receive_ended(&mut self, file: FileIndex, errno: Errno) -> io::Result<()> {
         count::receive_ended(&self.cells, errno);
+        if errno.is_icmp() {
+            self.note_unreachable(self.backends.connection(file).map(|one| one.peer()));
+        }
         match errno.0 {
             // A socket that is none, or a request that makes no sense: no arming again helps.
             libc::EBADF | libc::ENOTSOCK | libc::EINVAL | libc::EOPNOTSUPP | libc::EFAULT => {
@@ -314,6 +325,8 @@ impl<C: Core> Desk<C> {
         count::sent(&self.cells, result);
         if result.is_err_and(Errno::is_icmp) {
             let file = self.driver.file(&slot);
+            let connected = self.backends.connection(file).map(|connection| connection.peer());
+            self.note_unreachable(connected.or_else(|| self.driver.destination(&slot)));
             self.unreachable(file);
         }
         let slot = match result {
@@ -328,6 +341,13 @@ impl<C: Core> Desk<C> {
             self.driver.put_back(slot);
         }
         Ok(())
+    }
+
+    /// An error came back from `peer`, which is a backend, or a client.
+    fn note_unreachable(&self, peer: Option<SocketAddr>) {
+        if let Some(slot) = peer.and_then(|peer| self.pool.by_address(peer)) {
+            self.backends.count_outcome(slot, BackendOutcome::Unreachable);
+        }
     }
 
     /// Opens the connected socket that [`Desk::note_request`] has found due.

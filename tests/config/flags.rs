@@ -17,6 +17,16 @@ fn enough() -> Flags {
     }
 }
 
+#[test]
+fn no_health_switches_it_off_and_nothing_switches_it_on() {
+    let on = Flags { no_health: false, ..enough() };
+    assert!(config::load(None, &on).unwrap().config.pool.health.enabled);
+    let off = Flags { no_health: true, ..enough() };
+    assert!(!config::load(None, &off).unwrap().config.pool.health.enabled);
+    let file = SMALLEST.replace("[[pool]]", "[[pool]]\n[pool.health]\nenabled = false");
+    assert!(!load(&file, &Flags::default()).unwrap().config.pool.health.enabled);
+}
+
 #[track_caller]
 fn wrong(flags: &Flags, expected: &str) {
     let report = config::load(None, flags).expect_err("it loads");
@@ -116,6 +126,7 @@ fn every_wrong_flag_is_shown_with_its_value() {
         admin: Some("[::1".to_owned()),
         backend_ports: Some("9-8".to_owned()),
         no_record_route: false,
+        no_health: false,
     };
     wrong(
         &flags,

@@ -159,6 +159,7 @@ proptest! {
             admin: Some(other.clone()),
             backend_ports: Some(other),
             no_record_route: true,
+            no_health: true,
         };
         load_all_the_way(SMALLEST.as_bytes().to_vec(), &flags)?;
         if let Err(report) = config::load(None, &flags) {

@@ -130,9 +130,8 @@ fn a_call_that_passes_twice_has_the_result_of_its_caller() {
     assert_eq!(kind(&second), Forwarded::RequestToClient { method: Method::Invite });
     let busy = response(&second.text(), "486 Busy Here", "bob-1", "");
     let back = world.push("192.0.2.20:5070", second.egress().socket, busy);
-    assert_eq!(
-        kind(&back),
-        Forwarded::Response { status: 486, from: None, settles: None },
+    assert!(
+        matches!(kind(&back), Forwarded::Response { status: 486, from: None, settles: None, .. }),
         "the phone's answer, on its way to the proxy, which may try another phone"
     );
     assert_eq!(settled(&respond(&mut world, &sent, "200 OK")), call(CallResult::Ok));

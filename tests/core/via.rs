@@ -145,7 +145,7 @@ fn a_response_goes_back_from_where_the_request_came_in() {
         assert_eq!(back.rows("Via").len(), 1);
         assert!(matches!(
             back.verdict,
-            Verdict::Forward { kind: Forwarded::Response { status: 180, .. }, .. }
+            Verdict::Forward { kind: Forwarded::Response { status: 180, begins: true, .. }, .. }
         ));
     }
 }

@@ -17,6 +17,8 @@ pub(crate) struct Setup {
     pub(crate) backend_ports: u16,
     /// Admin HTTP.
     pub(crate) admin: SocketAddr,
+    /// The lines of `[pool.health]`; `None`: no probes, for most callees take one for a call.
+    pub(crate) health: Option<&'static str>,
 }
 
 /// A running balancer.
@@ -32,6 +34,7 @@ impl Setup {
             backends: backends.to_vec(),
             backend_ports: free_ports(4),
             admin: SocketAddr::from(([127, 0, 0, 1], free_ports(1))),
+            health: None,
         }
     }
 
@@ -51,6 +54,9 @@ impl Setup {
         flags.extend(["--workers".to_owned(), workers.to_string()]);
         flags.extend(["--admin".to_owned(), self.admin.to_string()]);
         flags.extend(["--backend-ports".to_owned(), self.backend_range()]);
+        if self.health.is_none() {
+            flags.push("--no-health".to_owned());
+        }
         flags
     }
 
@@ -66,6 +72,7 @@ impl Setup {
             let _ = write!(text, "\n[[listener]]\nbind = \"udp:{listener}\"\n");
         }
         text.push_str("\n[[pool]]\nname = \"default\"\n");
+        let _ = writeln!(text, "\n[pool.health]\n{}", self.health.unwrap_or("enabled = false"));
         for (number, backend) in (1..).zip(&self.backends) {
             let _ =
                 write!(text, "\n[[pool.backend]]\nname = \"b{number}\"\naddress = \"{backend}\"\n");

@@ -2,11 +2,12 @@
 
 use super::play::Front;
 use crate::config::{self, Config, Flags, Text};
-use crate::control::{Admin, Balancer, Failure};
+use crate::control::{Admin, Balancer, Failure, Prober};
 use crate::metrics::{Cell, Cells};
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 /// Ports towards the backends are looked for from here on: below the kernel's ephemeral ones.
 const PORTS_FIRST: u16 = 20_000;
@@ -17,7 +18,9 @@ const STARTS: u16 = 3;
 /// A balancer in this process.
 #[derive(Debug)]
 pub(super) struct RealBalancer {
-    balancer: Balancer,
+    /// Ends before the balancer does.
+    prober: Prober,
+    balancer: Arc<Balancer>,
     address: SocketAddr,
 }
 
@@ -39,7 +42,8 @@ impl RealBalancer {
     fn of(balancer: Balancer) -> Result<Self, Failure> {
         let address = balancer.listeners().first().copied();
         let address = address.ok_or_else(|| Failure::run_time("the balancer listens nowhere"))?;
-        Ok(Self { balancer, address })
+        let balancer = Arc::new(balancer);
+        Ok(Self { prober: Prober::start(balancer.clone())?, balancer, address })
     }
 
     /// One line: where it listens and forwards.
@@ -49,7 +53,10 @@ impl RealBalancer {
 
     /// Ends it.
     pub(super) fn stop(self) {
-        self.balancer.stop();
+        drop(self.prober);
+        if let Some(balancer) = Arc::into_inner(self.balancer) {
+            balancer.stop();
+        }
     }
 }
 
@@ -98,7 +105,8 @@ fn config_text(pool: &[(String, SocketAddr)], seed: u64, attempt: u16) -> Option
     let mut text = format!(
         "workers = {workers}\nbackend_ports = \"{}-{}\"\n[admin]\nlisten = \"{admin}\"\n\
          [[listener]]\nbind = \"udp:{udp}\"\n[limits]\npins = 100000\n\
-         [cluster]\nkey = \"{:032x}\"\nhash_seed = {}\n[log]\nlevel = \"warn\"\n[[pool]]\n",
+         [cluster]\nkey = \"{:032x}\"\nhash_seed = {}\n[log]\nlevel = \"warn\"\n\
+         [[pool]]\n[pool.health]\ninterval = \"1s\"\ntimeout = \"1s\"\n",
         ports.start(),
         ports.end(),
         u128::from(seed) + 1,

@@ -31,6 +31,7 @@ impl Server {
             cells: vec![cells.clone()],
             pool: Arc::new(ArcSwap::from_pointee(pool)),
             reloads: Arc::new(crate::metrics::Reloads::new(SystemTime::now())),
+            probes: Arc::default(),
             pins_max: 1,
             started: SystemTime::now(),
         };

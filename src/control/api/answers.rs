@@ -209,23 +209,25 @@ fn drift(fleet: &Fleet) -> Vec<Drift> {
 }
 
 pub(super) fn backends(balancer: &Balancer) -> Vec<Backend> {
-    balancer.with_fleet(|fleet| fleet.members().iter().map(|one| member(balancer, one)).collect())
+    balancer.with_fleet(|fleet| {
+        fleet.members().iter().map(|one| member(balancer, fleet, one)).collect()
+    })
 }
 
 pub(super) fn backend(balancer: &Balancer, name: &str) -> Option<Backend> {
     balancer.with_fleet(|fleet| {
         let found = fleet.members().iter().find(|member| member.spec.name == name);
-        found.map(|one| member(balancer, one))
+        found.map(|one| member(balancer, fleet, one))
     })
 }
 
-fn member(balancer: &Balancer, member: &Member) -> Backend {
+fn member(balancer: &Balancer, fleet: &Fleet, member: &Member) -> Backend {
     let id = BackendId::of_name(&member.spec.name);
     let count = |cell: fn(&BackendCells) -> &Cell| -> u64 {
         let of = |cells: &Cells| cells.backends.of(id).map_or(0, |cells| cell(&cells).value());
         balancer.cells().iter().map(|cells| of(cells)).sum()
     };
-    let effective = member.effective();
+    let effective = fleet.seen_of(member);
     Backend {
         name: member.spec.name.clone(),
         address: member.spec.address.to_string(),

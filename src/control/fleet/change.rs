@@ -80,7 +80,7 @@ impl Fleet {
         now: SystemTime,
     ) -> Result<bool, UnknownBackend> {
         let member = self.member(backend)?;
-        if member.effective().weight == weight {
+        if member.full_weight() == weight {
             return Ok(false);
         }
         member.weight = (weight != member.spec.weight).then_some(weight);
@@ -198,12 +198,17 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
+    fn goes_down(fleet: &mut Fleet, name: &str, now: SystemTime) {
+        let place = fleet.members().iter().position(|one| one.spec.name == name).expect("known");
+        fleet.turn(place, false, "timeout".to_owned(), Who::Probe, now);
+    }
+
     fn names(fleet: &Fleet) -> Vec<&str> {
         fleet.members().iter().map(|member| member.spec.name.as_str()).collect()
     }
 
     fn states(fleet: &Fleet) -> Vec<State> {
-        fleet.members().iter().map(|member| member.effective().state).collect()
+        fleet.members().iter().map(|member| fleet.seen_of(member).state).collect()
     }
 
     fn whats(fleet: &Fleet) -> Vec<String> {
@@ -214,7 +219,7 @@ mod tests {
     fn what_is_known_follows_the_name_over_a_reload() {
         let mut fleet = Fleet::new(ready(&["a", "b", "c"]), at(0));
         fleet.set_admin("a", Admin::Drain, "upgrade", Who::Operator, at(1)).unwrap();
-        fleet.set_up("b", false, "timeout", Who::Probe, at(2)).unwrap();
+        goes_down(&mut fleet, "b", at(2));
         fleet.set_weight("c", 9, Who::Operator, at(3)).unwrap();
         let before = fleet.members().to_vec();
         fleet.reload(ready(&["c", "b", "a"]), HOUR, at(10));
@@ -292,7 +297,7 @@ mod tests {
     #[test]
     fn a_removed_backend_that_comes_back_is_as_it_was() {
         let mut fleet = Fleet::new(ready(&["a", "b"]), at(0));
-        fleet.set_up("a", false, "timeout", Who::Probe, at(1)).unwrap();
+        goes_down(&mut fleet, "a", at(1));
         fleet.reload(ready(&["b"]), HOUR, at(2));
         assert_eq!(states(&fleet), [State::Ready, State::Down]);
         fleet.reload(ready(&["a", "b"]), HOUR, at(3));

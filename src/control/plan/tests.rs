@@ -1,7 +1,7 @@
 //! Addresses in, sockets and sides out.
 
 use super::*;
-use crate::config::{BackendConfig, Cluster, Limits, LogLevel, PoolConfig};
+use crate::config::{BackendConfig, Cluster, HealthConfig, Limits, LogLevel, PoolConfig};
 use crate::pool::{Policy, State};
 use crate::proxy::PathMode;
 
@@ -37,6 +37,7 @@ pub(in super::super) fn config(
         pool: PoolConfig {
             name: "default".into(),
             policy: Policy::CallIdHash,
+            health: HealthConfig::default(),
             backends: backends.iter().enumerate().map(backend).collect(),
         },
         record_route: true,

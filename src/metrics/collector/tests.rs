@@ -18,6 +18,7 @@ fn source() -> Source {
         cells: (0..2).map(|_| Arc::new(Cells::new(ids.clone()))).collect(),
         pool: Arc::new(ArcSwap::from_pointee(pool)),
         reloads: Arc::new(Reloads::new(UNIX_EPOCH + Duration::from_secs(1_700_000_000))),
+        probes: Arc::default(),
         pins_max: 1000,
         started: UNIX_EPOCH + Duration::from_millis(1_700_000_000_500),
     }
@@ -163,6 +164,43 @@ fn a_reload_is_counted_and_a_failure_is_the_last_word_until_a_success() {
     assert_line(&succeeded, "sipring_config_reloads_total{result=\"success\"} 2");
     assert_line(&succeeded, "sipring_config_last_reload_timestamp_seconds 1700000060");
     assert_line(&succeeded, "sipring_config_generation 2");
+}
+
+#[test]
+fn each_backend_has_its_health_from_the_start_and_as_it_is() {
+    let source = source();
+    let first = text(&source);
+    for line in [
+        "sipring_backend_up{backend=\"two\"} 1",
+        "sipring_probe_success{backend=\"two\"} 0",
+        "sipring_probe_duration_seconds{backend=\"two\"} 0",
+        "sipring_probe_transitions_total{backend=\"two\",to=\"up\"} 0",
+        "sipring_probe_transitions_total{backend=\"two\",to=\"down\"} 0",
+        "sipring_backend_outcomes_total{backend=\"two\",outcome=\"answered\"} 0",
+        "sipring_backend_outcomes_total{backend=\"two\",outcome=\"unreachable\"} 0",
+        "sipring_pool_panic 0",
+    ] {
+        assert_line(&first, line);
+    }
+    let figures = ProbeFigures { up: false, good: true, seconds: 0.25, ups: 2, downs: 3 };
+    source.probes.set([(BackendId::of_name("two"), figures)].into_iter(), true);
+    let of = source.cells[0].backends.of(BackendId::of_name("two")).expect("its cells");
+    of.outcomes[BackendOutcome::Refused as usize].add(4);
+    let of = source.cells[1].backends.of(BackendId::of_name("two")).expect("its cells");
+    of.outcomes[BackendOutcome::Refused as usize].add(5);
+    let later = text(&source);
+    for line in [
+        "sipring_backend_up{backend=\"one\"} 1",
+        "sipring_backend_up{backend=\"two\"} 0",
+        "sipring_probe_success{backend=\"two\"} 1",
+        "sipring_probe_duration_seconds{backend=\"two\"} 0.25",
+        "sipring_probe_transitions_total{backend=\"two\",to=\"up\"} 2",
+        "sipring_probe_transitions_total{backend=\"two\",to=\"down\"} 3",
+        "sipring_backend_outcomes_total{backend=\"two\",outcome=\"refused\"} 9",
+        "sipring_pool_panic 1",
+    ] {
+        assert_line(&later, line);
+    }
 }
 
 #[test]

@@ -65,6 +65,16 @@ fn refused_datagrams_are_counted_and_the_receive_goes_on() {
         assert_eq!(rig.ask(&client, "x\nwho"), "0");
     }
     rig.wait_until("counted", |rig| rig.sum(|cells| &cells.icmp_errors) > 0);
+    let outcome = |rig: &Rig, one: BackendOutcome| {
+        let of = |cells: &Cells| cells.backends.of(BackendId::of_name("one"));
+        rig.cells
+            .iter()
+            .filter_map(|cells| of(cells))
+            .map(|of| of.outcomes[one as usize].value())
+            .sum::<u64>()
+    };
+    rig.wait_until("blamed", |rig| outcome(rig, BackendOutcome::Unreachable) > 0);
+    assert_eq!(outcome(&rig, BackendOutcome::Answered), 0);
     // The backend is back, on the same connected socket.
     rig.backend = self::client(address);
     client.send_to(b"x\nout back again", rig.listener).unwrap();
@@ -73,6 +83,7 @@ fn refused_datagrams_are_counted_and_the_receive_goes_on() {
     let back = format!("x\nback {}", client.local_addr().unwrap());
     rig.backend.send_to(back.as_bytes(), port).unwrap();
     assert_eq!(receive(&client).0, "1 0");
+    assert_eq!(outcome(&rig, BackendOutcome::Answered), 1);
     assert_eq!(rig.sum(|cells| &cells.receive_errors), 0);
 }
 

@@ -11,7 +11,7 @@ use super::backends::CONNECT_AFTER;
 use super::core::Core;
 use super::{Answer, Plan, StartError, Workers, start};
 use crate::io::socket;
-use crate::metrics::{Cell, Cells};
+use crate::metrics::{BackendOutcome, Cell, Cells};
 use crate::pool::{BackendId, BackendSlot, BackendSpec, Policy, Pool, State};
 use crate::proxy::{
     Absorb, Answer as OwnAnswer, Drop, Egress, FailoverSettings, Forwarded, Ingress, Key, Keys,
@@ -96,6 +96,7 @@ impl Core for Script {
                 kind: Forwarded::Response {
                     status: 200,
                     from: Some(pool.backend(BackendSlot(0)).id),
+                    begins: true,
                     settles: None,
                 },
             },

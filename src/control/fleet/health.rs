@@ -1,0 +1,240 @@
+//! What probes and traffic make of the backends: who is up, who starts slowly, and when too little is
+//! up to be believed.
+
+use super::{Admin, Event, Fleet, Known, Member, Who};
+use crate::config::HealthConfig;
+use crate::pool::BackendId;
+use crate::pool::health::{Change, FULL_SHARE, Health, Outcome, Traffic, Why};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// One moment by two clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Milliseconds of a clock that never goes back.
+    pub ms: u64,
+    /// What people read.
+    pub at: SystemTime,
+}
+
+/// What a backend's probes have found.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Probed {
+    /// How the last one ended.
+    pub last: Option<Outcome>,
+    /// The last one was good.
+    pub good: bool,
+    /// How long the last one took, from its first datagram to its end.
+    pub took: Duration,
+    /// Times that the backend came up.
+    pub ups: u64,
+    /// Times that it went down.
+    pub downs: u64,
+}
+
+impl Fleet {
+    /// Watches health by this config from now on; what is known stays. Who is in the fleet already
+    /// does not start slowly, who joins later does.
+    pub fn watch(
+        &mut self,
+        health: Arc<HealthConfig>,
+        now: Moment,
+        random: &mut impl FnMut() -> u32,
+    ) {
+        self.health = health;
+        for place in 0..self.members.len() {
+            let member = &mut self.members[place];
+            if self.health.enabled {
+                let fresh = || Health::new(now.ms, &self.health.rules, random());
+                member.health.get_or_insert_with(fresh);
+                continue;
+            }
+            (member.health, member.share) = (None, FULL_SHARE);
+            if !member.up.value {
+                self.turn(place, true, "health is not watched".to_owned(), Who::Config, now.at);
+            }
+        }
+    }
+
+    /// By what health is watched.
+    pub fn health(&self) -> &Arc<HealthConfig> {
+        &self.health
+    }
+
+    /// True while so little is up that health is ignored.
+    pub fn is_in_panic(&self) -> bool {
+        self.panic
+    }
+
+    /// Whom to probe now; each is taken to be probed from now on. Not who is in maintenance, nor who
+    /// is leaving.
+    pub fn probes_due(
+        &mut self,
+        now_ms: u64,
+        random: &mut impl FnMut() -> u32,
+    ) -> Vec<(String, SocketAddr)> {
+        if !self.health.enabled {
+            return Vec::new();
+        }
+        let rules = &self.health.rules;
+        let mut due = Vec::new();
+        for member in self.members.iter_mut().filter(|one| one.is_probed()) {
+            let joining = || Health::joining(now_ms, rules, random());
+            let health = member.health.get_or_insert_with(joining);
+            if health.is_due(now_ms) {
+                health.probe_sent(now_ms);
+                due.push((member.spec.name.clone(), member.spec.address));
+            }
+        }
+        due
+    }
+
+    /// When the next probe is due; `None`: none is before one has ended.
+    pub fn next_probe_ms(&self) -> Option<u64> {
+        let probed = self.members.iter().filter(|one| one.is_probed());
+        probed.filter_map(|member| member.health.as_ref()?.next_ms()).min()
+    }
+
+    /// A probe of [`Fleet::probes_due`] has ended. True: the backend has come up or gone down.
+    pub fn probe_ended(
+        &mut self,
+        backend: &str,
+        outcome: Outcome,
+        took: Duration,
+        now: Moment,
+        random: u32,
+    ) -> bool {
+        let place = self.members.iter().position(|member| member.spec.name == backend);
+        let Some(place) = place else { return false };
+        let rules = &self.health.rules;
+        let member = &mut self.members[place];
+        let Some(health) = &mut member.health else { return false };
+        let change = health.probe_ended(now.ms, rules, outcome, random);
+        let good = outcome.is_good(rules) == Some(true);
+        member.probed = Probed { last: Some(outcome), good, took, ..member.probed };
+        self.follow(place, change, now)
+    }
+
+    /// What requests have met at these backends since the last time. True: one has gone down.
+    pub fn traffic(&mut self, met: &[(BackendId, Traffic)], now: Moment) -> bool {
+        if met.is_empty() {
+            return false;
+        }
+        let met: HashMap<_, _> = met.iter().copied().collect();
+        let mut changed = false;
+        for place in 0..self.members.len() {
+            let member = &mut self.members[place];
+            if let Some(met) = met.get(&BackendId::of_name(&member.spec.name))
+                && member.leaving.is_none() // no probe would ever bring it up again
+                && let Some(health) = &mut member.health
+            {
+                let change = health.traffic(now.ms, &self.health.rules, *met);
+                changed |= self.follow(place, change, now);
+            }
+        }
+        changed
+    }
+
+    /// Moves slow starts on. True: a share has changed.
+    pub fn ramp(&mut self, now_ms: u64) -> bool {
+        let mut changed = false;
+        for member in &mut self.members {
+            let rules = &self.health.rules;
+            let share = member.health.as_ref().map_or(FULL_SHARE, |one| one.share(now_ms, rules));
+            changed |= member.share != share;
+            member.share = share;
+        }
+        changed
+    }
+
+    /// Begins or ends the panic, as follows from who is wanted and who is up. True: it did.
+    pub fn settle(&mut self, at: SystemTime) -> bool {
+        let is_wanted = |one: &&Member| one.admin.value == Admin::Ready && one.leaving.is_none();
+        let wanted = || self.members.iter().filter(is_wanted);
+        let weight = |member: &Member| u64::from(member.full_weight());
+        let all: u64 = wanted().map(weight).sum();
+        let up: u64 = wanted().filter(|one| one.up.value).map(weight).sum();
+        let panic = up * 1000 < all * u64::from(self.health.panic_per_mille) && self.health.enabled;
+        if panic == self.panic {
+            return false;
+        }
+        self.panic = panic;
+        let per_cent = f64::from(self.health.panic_per_mille) / 10.0;
+        let (what, than, so) = match panic {
+            true => ("panic", "less than", "health is ignored"),
+            false => ("panic over", "no less than", "health counts again"),
+        };
+        let reason = format!("{up} of {all} of the weight is up, {than} {per_cent} %: {so}");
+        self.note(Event { at, backend: "*".into(), what: what.into(), reason, who: Who::Pool });
+        true
+    }
+
+    /// By how much all weights are multiplied, so that a part of a small one is a whole number.
+    pub(super) fn scale(&self) -> u16 {
+        if self.members.iter().all(|member| member.share == FULL_SHARE) {
+            return 1;
+        }
+        let heaviest = self.members.iter().map(Member::full_weight).max().unwrap_or(1).max(1);
+        (u16::MAX / heaviest).clamp(1, FULL_SHARE)
+    }
+
+    fn follow(&mut self, place: usize, change: Option<Change>, now: Moment) -> bool {
+        let Some(Change { up, why }) = change else { return false };
+        let who = match why {
+            Why::Traffic { .. } => Who::Traffic,
+            Why::Probes { .. } | Why::Unproven => Who::Probe,
+        };
+        let rules = &self.health.rules;
+        let member = &mut self.members[place];
+        if let Some(health) = &member.health {
+            // The new share at once: a recovered backend gets no burst before the next look.
+            member.share = health.share(now.ms, rules);
+        }
+        self.turn(place, up, why.to_string(), who, now.at);
+        true
+    }
+
+    pub(super) fn turn(
+        &mut self,
+        place: usize,
+        value: bool,
+        reason: String,
+        who: Who,
+        at: SystemTime,
+    ) {
+        let member = &mut self.members[place];
+        member.up = Known { value, reason: reason.clone(), since: at, who: who.clone() };
+        let count = if value { &mut member.probed.ups } else { &mut member.probed.downs };
+        *count += 1;
+        let (backend, what) = (member.spec.name.clone(), if value { "up" } else { "down" });
+        self.note(Event { at, backend, what: what.to_owned(), reason, who });
+    }
+}
+
+impl Member {
+    fn is_probed(&self) -> bool {
+        self.admin.value != Admin::Maint && self.leaving.is_none()
+    }
+
+    /// Its weight without slow start.
+    pub fn full_weight(&self) -> u16 {
+        self.weight.unwrap_or(self.spec.weight)
+    }
+
+    /// The part of its weight that slow start lets it have, in 256 parts.
+    pub fn share(&self) -> u16 {
+        self.share
+    }
+
+    pub(super) fn scaled_weight(&self, scale: u16) -> u16 {
+        let weight = u64::from(self.full_weight()) * u64::from(scale);
+        let part = weight * u64::from(self.share) / u64::from(FULL_SHARE);
+        // A little is not nothing: weight 0 is what an administrator sets.
+        part.max(u64::from(weight > 0)) as u16 // below 2^16 by `scale`
+    }
+}
+
+#[cfg(test)]
+mod tests;

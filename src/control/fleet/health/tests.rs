@@ -1,0 +1,212 @@
+//! Probes and traffic in, states, weights and events out.
+
+use super::*;
+use crate::pool::health::Rules;
+use crate::pool::{BackendSpec, State};
+
+const GOOD: Outcome = Outcome::Answered { status: 200, retry_after_s: None };
+
+/// Backends of these weights, watched by two good or two bad probes, from 0 ms on.
+fn fleet(weights: &[u16], change: impl FnOnce(&mut HealthConfig)) -> Fleet {
+    let spec = |(number, weight): (usize, &u16)| BackendSpec {
+        name: format!("b{number}"),
+        address: SocketAddr::from(([10, 0, 0, number as u8], 5060)),
+        weight: *weight,
+        state: State::Ready,
+        sources: Vec::new(),
+        side: 0,
+    };
+    let mut health = HealthConfig::default();
+    health.rules = Rules { rise: 2, fall: 2, jitter_per_mille: 0, ..health.rules };
+    change(&mut health);
+    let mut fleet = Fleet::new(weights.iter().enumerate().map(spec).collect(), at(0).at);
+    fleet.watch(Arc::new(health), at(0), &mut || 0);
+    fleet
+}
+
+fn at(ms: u64) -> Moment {
+    Moment { ms, at: SystemTime::UNIX_EPOCH + Duration::from_millis(ms) }
+}
+
+/// Ends two probes of a backend alike; true if the pool has changed.
+fn two_probes(fleet: &mut Fleet, backend: &str, outcome: Outcome, ms: u64) -> bool {
+    let took = Duration::from_millis(3);
+    let first = fleet.probe_ended(backend, outcome, took, at(ms), 0);
+    assert!(!first, "one is not enough");
+    let changed = fleet.probe_ended(backend, outcome, took, at(ms), 0);
+    fleet.settle(at(ms).at) || changed
+}
+
+fn states(fleet: &Fleet) -> Vec<State> {
+    fleet.effective().iter().map(|spec| spec.state).collect()
+}
+
+fn weights(fleet: &Fleet) -> Vec<u16> {
+    fleet.effective().iter().map(|spec| spec.weight).collect()
+}
+
+fn set(fleet: &mut Fleet, backend: &str, admin: Admin) {
+    fleet.set_admin(backend, admin, "a test", Who::Operator, at(0).at).expect("it is known");
+    fleet.settle(at(0).at);
+}
+
+#[test]
+fn a_backend_goes_down_and_comes_up_with_reason_time_and_author() {
+    let mut fleet = fleet(&[1, 1, 1], |_| {});
+    assert!(two_probes(&mut fleet, "b1", Outcome::Silent, 5_000));
+    assert_eq!(states(&fleet), [State::Ready, State::Down, State::Ready]);
+    let known = &fleet.members()[1].up;
+    assert_eq!((known.value, known.since, &known.who), (false, at(5_000).at, &Who::Probe));
+    assert_eq!(known.reason, "2 probes in a row, the last: no answer in time");
+    assert!(two_probes(&mut fleet, "b1", GOOD, 9_000));
+    assert_eq!(states(&fleet), [State::Ready; 3]);
+    let events: Vec<_> = fleet.events().map(|event| event.what.as_str()).collect();
+    assert_eq!(events, ["down", "up"]);
+    let probed = fleet.members()[1].probed;
+    assert_eq!((probed.ups, probed.downs, probed.good, probed.last), (1, 1, true, Some(GOOD)));
+    assert_eq!(probed.took, Duration::from_millis(3));
+}
+
+#[test]
+fn health_and_will_are_two_things() {
+    let mut fleet = fleet(&[1, 1, 1], |_| {});
+    two_probes(&mut fleet, "b0", Outcome::Refused, 1);
+    set(&mut fleet, "b0", Admin::Drain);
+    assert_eq!(states(&fleet)[0], State::Drained, "its dialogs are to go on");
+    set(&mut fleet, "b0", Admin::Ready);
+    assert_eq!(states(&fleet)[0], State::Down, "ready is no proof of health");
+    two_probes(&mut fleet, "b0", GOOD, 2);
+    assert_eq!(states(&fleet)[0], State::Ready);
+}
+
+#[test]
+fn who_is_drained_is_probed_and_who_is_in_maintenance_is_not() {
+    let mut fleet = fleet(&[1, 1, 1], |_| {});
+    set(&mut fleet, "b0", Admin::Maint);
+    set(&mut fleet, "b1", Admin::Drain);
+    let due = fleet.probes_due(0, &mut || 0);
+    let names: Vec<_> = due.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["b1", "b2"]);
+    assert_eq!(due[0].1, fleet.members()[1].spec.address);
+    assert_eq!(fleet.probes_due(1_000_000, &mut || 0), [], "theirs have not ended");
+    assert_eq!(fleet.next_probe_ms(), None);
+    set(&mut fleet, "b0", Admin::Ready);
+    assert_eq!(fleet.next_probe_ms(), Some(0));
+    assert_eq!(fleet.probes_due(1_000_000, &mut || 0).len(), 1);
+}
+
+#[test]
+fn requests_in_a_row_that_were_refused_take_it_down() {
+    let mut fleet = fleet(&[1, 1, 1], |_| {});
+    let met = |good, bad| [(BackendId::of_name("b2"), Traffic { good, bad })];
+    assert!(!fleet.traffic(&met(0, 1), at(1)));
+    assert!(!fleet.traffic(&met(5, 9), at(2)));
+    assert!(!fleet.traffic(&met(0, 1), at(3)));
+    assert!(!fleet.traffic(&[], at(3)));
+    assert!(fleet.traffic(&met(0, 1), at(4)));
+    assert_eq!(states(&fleet), [State::Ready, State::Ready, State::Down]);
+    assert_eq!(fleet.members()[2].up.who, Who::Traffic);
+    assert!(!fleet.traffic(&[(BackendId(7), Traffic { good: 0, bad: 9 })], at(5)), "unknown");
+}
+
+#[test]
+fn panic_begins_below_the_share_and_not_at_it_and_says_so() {
+    let mut fleet = fleet(&[1, 1, 1, 1], |_| {});
+    two_probes(&mut fleet, "b0", Outcome::Silent, 1);
+    two_probes(&mut fleet, "b1", Outcome::Silent, 2);
+    assert!(!fleet.is_in_panic(), "exactly half is up");
+    two_probes(&mut fleet, "b2", Outcome::Silent, 3);
+    assert!(fleet.is_in_panic());
+    assert_eq!(states(&fleet), [State::Ready; 4], "health is ignored");
+    let event = fleet.events().last().expect("an event");
+    assert_eq!((event.what.as_str(), event.backend.as_str()), ("panic", "*"));
+    assert_eq!(event.reason, "1 of 4 of the weight is up, less than 50 %: health is ignored");
+    assert_eq!((event.at, &event.who), (at(3).at, &Who::Pool));
+    two_probes(&mut fleet, "b0", GOOD, 4);
+    assert!(!fleet.is_in_panic());
+    assert_eq!(states(&fleet), [State::Ready, State::Down, State::Down, State::Ready]);
+    assert_eq!(fleet.events().last().expect("an event").what, "panic over");
+}
+
+#[test]
+fn panic_counts_the_weight_that_is_wanted_and_leaves_the_administrators_will() {
+    let mut fleet = fleet(&[10, 1, 1, 1], |_| {});
+    two_probes(&mut fleet, "b0", Outcome::Silent, 1);
+    assert!(fleet.is_in_panic(), "3 of 13");
+    set(&mut fleet, "b0", Admin::Drain);
+    assert!(!fleet.is_in_panic(), "3 of 3: what is drained is not wanted");
+    set(&mut fleet, "b1", Admin::Maint);
+    two_probes(&mut fleet, "b2", Outcome::Silent, 2);
+    two_probes(&mut fleet, "b3", Outcome::Silent, 3);
+    assert!(fleet.is_in_panic());
+    assert_eq!(states(&fleet), [State::Drained, State::Down, State::Ready, State::Ready]);
+}
+
+#[test]
+fn without_panic_a_pool_may_have_nobody() {
+    let mut fleet = fleet(&[1, 1], |health| health.panic_per_mille = 0);
+    two_probes(&mut fleet, "b0", Outcome::Silent, 1);
+    two_probes(&mut fleet, "b1", Outcome::Silent, 1);
+    assert_eq!(states(&fleet), [State::Down; 2]);
+    assert!(!fleet.is_in_panic());
+}
+
+#[test]
+fn a_recovered_backend_gets_its_weight_little_by_little() {
+    let mut fleet = fleet(&[1, 100], |health| health.rules.slow_start_ms = 1_000);
+    assert!(!fleet.ramp(0));
+    assert_eq!(weights(&fleet), [1, 100], "not at process start");
+    two_probes(&mut fleet, "b0", Outcome::Silent, 0);
+    two_probes(&mut fleet, "b0", GOOD, 10_000);
+    assert_eq!(weights(&fleet), [26, 25_600], "a tenth, from the first moment");
+    assert!(!fleet.ramp(10_000), "already so");
+    assert!(fleet.ramp(10_500));
+    assert_eq!(weights(&fleet), [141, 25_600]);
+    assert!(fleet.ramp(11_000));
+    assert_eq!(weights(&fleet), [1, 100]);
+    assert!(!fleet.ramp(12_000));
+}
+
+#[test]
+fn a_share_of_any_weight_fits_and_is_never_nothing() {
+    let mut fleet = fleet(&[0, 1, 65_535], |health| health.rules.slow_start_ms = 1_000);
+    for backend in ["b0", "b1"] {
+        two_probes(&mut fleet, backend, Outcome::Silent, 0);
+        two_probes(&mut fleet, backend, GOOD, 0);
+    }
+    assert_eq!(weights(&fleet), [0, 1, 65_535]);
+    two_probes(&mut fleet, "b2", Outcome::Silent, 0);
+    two_probes(&mut fleet, "b2", GOOD, 0);
+    assert_eq!(weights(&fleet), [0, 1, 6_655]);
+}
+
+#[test]
+fn who_joins_later_starts_slowly() {
+    let mut fleet = fleet(&[1], |health| health.rules.slow_start_ms = 1_000);
+    let mut joining = fleet.members()[0].spec.clone();
+    joining.name = "later".to_owned();
+    fleet.members.push(Member::new(joining, at(5_000).at));
+    assert_eq!(fleet.probes_due(5_000, &mut || 0).len(), 2);
+    assert!(fleet.ramp(5_000));
+    assert_eq!(weights(&fleet), [256, 26]);
+}
+
+#[test]
+fn switched_off_everybody_is_up_and_nobody_is_probed() {
+    let mut fleet = fleet(&[1, 1], |_| {});
+    two_probes(&mut fleet, "b0", Outcome::Silent, 1);
+    let off = HealthConfig { enabled: false, ..HealthConfig::default() };
+    fleet.watch(Arc::new(off), at(2), &mut || 0);
+    assert_eq!(states(&fleet), [State::Ready; 2]);
+    assert_eq!(fleet.members()[0].up.who, Who::Config);
+    assert_eq!(fleet.probes_due(1_000_000, &mut || 0), []);
+    assert!(!fleet.probe_ended("b0", Outcome::Silent, Duration::ZERO, at(3), 0));
+    assert!(!fleet.traffic(&[(BackendId::of_name("b0"), Traffic { good: 0, bad: 99 })], at(3)));
+}
+
+#[test]
+fn the_end_of_a_probe_of_somebody_who_is_gone_changes_nothing() {
+    let mut fleet = fleet(&[1], |_| {});
+    assert!(!fleet.probe_ended("gone", Outcome::Silent, Duration::ZERO, at(1), 0));
+    assert_eq!(fleet.events().count(), 0);
+}

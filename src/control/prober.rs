@@ -1,0 +1,207 @@
+//! Watches the backends: probes those that are due, hears what traffic has met, and publishes the pool
+//! that follows.
+//!
+//! Four times a second, and whenever a probe is due or has ended: 1. the ends of probes and the
+//! workers' counts go into the fleet; 2. slow starts move on; 3. one new pool is published if anything
+//! has changed; 4. probes that are due start, each in a task with a socket of its own.
+
+use super::fleet::{Fleet, Moment};
+use super::probe::{Ended, Question, probe};
+use super::runtime::{Runtime, spawn, with};
+use super::{Balancer, Failure};
+use crate::io::os;
+use crate::metrics::{BackendOutcome, Cells, ProbeFigures};
+use crate::pool::BackendId;
+use crate::pool::health::Traffic;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout;
+
+/// From one look at the workers' counts to the next, milliseconds.
+const LOOK_MS: u64 = 250;
+
+/// Between two rounds, milliseconds: probes that end together are dealt with together.
+const PAUSE_MS: u64 = 5;
+
+/// Probes on their way at a time; each has a socket.
+const PROBES_MAX: usize = 256;
+
+/// Both clocks.
+pub(super) fn moment() -> Moment {
+    Moment { ms: os::now_ms(), at: SystemTime::now() }
+}
+
+/// For jitter: the kernel's, or none.
+pub(super) fn random() -> u32 {
+    os::random_bytes().map_or(u32::MAX / 2, u32::from_ne_bytes)
+}
+
+/// Watches for as long as it is polled.
+pub(super) async fn watch(balancer: &Balancer) {
+    let (sender, ended) = unbounded_channel();
+    let (met, permits) = (HashMap::new(), Arc::new(Semaphore::new(PROBES_MAX)));
+    let mut watch = Watch { balancer, sender, ended, permits, met, look_ms: os::now_ms() };
+    loop {
+        watch.round().await;
+    }
+}
+
+struct Watch<'a> {
+    balancer: &'a Balancer,
+    sender: UnboundedSender<(String, Ended)>,
+    ended: UnboundedReceiver<(String, Ended)>,
+    permits: Arc<Semaphore>,
+    /// What each backend's cells said at the last look.
+    met: HashMap<BackendId, Traffic>,
+    /// When the next look is due.
+    look_ms: u64,
+}
+
+impl Watch<'_> {
+    async fn round(&mut self) {
+        let (now, mut ends) = (moment(), Vec::new());
+        while let Ok(end) = self.ended.try_recv() {
+            ends.push(end);
+        }
+        let look = now.ms >= self.look_ms;
+        let met = if look { self.look() } else { Vec::new() };
+        let mut next = None;
+        self.balancer.observe(|fleet, _| {
+            let mut changed = false;
+            for (backend, Ended { outcome, took }) in ends {
+                changed |= fleet.probe_ended(&backend, outcome, took, now, random());
+            }
+            changed |= fleet.traffic(&met, now);
+            changed |= look && fleet.ramp(now.ms);
+            let due = fleet.probes_due(now.ms, &mut random);
+            if !due.is_empty() {
+                self.start(due, fleet);
+            }
+            next = fleet.next_probe_ms();
+            changed
+        });
+        if look {
+            self.look_ms = now.ms + LOOK_MS;
+            self.show();
+        }
+        self.wait(next).await;
+    }
+
+    /// Until a probe is due or has ended, or the next look is due.
+    async fn wait(&mut self, next: Option<u64>) {
+        let until = next.map_or(self.look_ms, |next| next.min(self.look_ms));
+        tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
+        let rest = Duration::from_millis(until.saturating_sub(os::now_ms()));
+        if let Ok(Some(end)) = timeout(rest, self.ended.recv()).await {
+            let _ = self.sender.send(end); // to be taken with the others
+        }
+    }
+
+    fn start(&self, due: Vec<(String, SocketAddr)>, fleet: &Fleet) {
+        let question = Rc::new(Question::new(fleet.health()));
+        for (backend, address) in due {
+            let (question, sender) = (question.clone(), self.sender.clone());
+            let permits = self.permits.clone();
+            spawn(async move {
+                let _permit = permits.acquire().await;
+                let _ = sender.send((backend, probe(&question, address).await)); // nobody: we end
+            });
+        }
+    }
+
+    /// What requests have met at each backend since the last look, where it is something.
+    fn look(&mut self) -> Vec<(BackendId, Traffic)> {
+        let pool = self.balancer.pool();
+        let mut all = HashMap::with_capacity(pool.backends().len());
+        let mut news = Vec::new();
+        for backend in pool.backends() {
+            let now = met(self.balancer.cells(), backend.id);
+            let last = self.met.get(&backend.id).copied().unwrap_or_default();
+            // One that was away meanwhile counts from 0 again.
+            let since = |now: u64, last| now.checked_sub(last).unwrap_or(now);
+            let new = Traffic { good: since(now.good, last.good), bad: since(now.bad, last.bad) };
+            all.insert(backend.id, now);
+            if new != Traffic::default() {
+                news.push((backend.id, new));
+            }
+        }
+        self.met = all;
+        news
+    }
+
+    fn show(&self) {
+        self.balancer.with_fleet(|fleet| {
+            let figures = fleet.members().iter().map(|member| {
+                let (up, probed) = (member.up.value, member.probed);
+                let seconds = probed.took.as_secs_f64();
+                let (good, ups, downs) = (probed.good, probed.ups, probed.downs);
+                let figures = ProbeFigures { up, good, seconds, ups, downs };
+                (BackendId::of_name(&member.spec.name), figures)
+            });
+            self.balancer.probes().set(figures, fleet.is_in_panic());
+        });
+    }
+}
+
+/// What requests have met at this backend, by all workers.
+fn met(cells: &[Arc<Cells>], id: BackendId) -> Traffic {
+    let mut met = Traffic::default();
+    for of in cells.iter().filter_map(|cells| cells.backends.of(id)) {
+        let count = |outcome: BackendOutcome| of.outcomes[outcome as usize].value();
+        met.good += count(BackendOutcome::Answered);
+        met.bad += count(BackendOutcome::Refused) + count(BackendOutcome::Unreachable);
+    }
+    met
+}
+
+/// Watches the backends of a balancer inside another process, in a thread of its own. Dropped, it ends.
+#[derive(Debug)]
+pub struct Prober {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Prober {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When there is no thread or no ring for it.
+    pub fn start(balancer: Arc<Balancer>) -> Result<Self, Failure> {
+        let (stop, stopped) = oneshot::channel();
+        let (started, result) = mpsc::channel();
+        let body = move || match Runtime::new() {
+            Ok(runtime) => {
+                let _ = started.send(Ok(())); // `start` waits for it
+                let stopped = async { drop(stopped.await) };
+                runtime.block_on(with(stopped, watch(&balancer)));
+            }
+            Err(failure) => drop(started.send(Err(failure))),
+        };
+        let spawned = std::thread::Builder::new().name("prober".to_owned()).spawn(body);
+        let refused = |error| Failure::unavailable(format!("no thread for the probes: {error}"));
+        let thread = spawned.map_err(refused)?;
+        match result.recv() {
+            Ok(Ok(())) => Ok(Self { stop: Some(stop), thread: Some(thread) }),
+            Ok(Err(failure)) => Err(failure),
+            Err(_) => Err(Failure::run_time("the thread of the probes has ended at once")),
+        }
+    }
+}
+
+impl Drop for Prober {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if self.thread.take().map(JoinHandle::join).is_some_and(|end| end.is_err()) {
+            tracing::error!("the thread of the probes has panicked");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

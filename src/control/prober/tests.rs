@@ -1,0 +1,227 @@
+//! A balancer with its prober against real sockets: who is answered, refused or left in silence.
+
+use super::*;
+use crate::config::BackendPorts;
+use crate::control::Admin;
+use crate::control::plan::tests::config;
+use crate::pool::State;
+use std::net::UdpSocket;
+use std::sync::Mutex;
+use std::time::Instant;
+
+/// A backend that answers every request with a status; `None`: with silence.
+struct Backend {
+    address: SocketAddr,
+    status: Arc<Mutex<Option<&'static str>>>,
+    /// Requests that have come.
+    asked: Arc<Mutex<u64>>,
+    end: Arc<Mutex<bool>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Backend {
+    fn start(address: SocketAddr, status: Option<&'static str>) -> Self {
+        let socket = UdpSocket::bind(address).expect("a free port");
+        socket.set_read_timeout(Some(Duration::from_millis(10))).expect("a time-out");
+        let address = socket.local_addr().expect("its address");
+        let status = Arc::new(Mutex::new(status));
+        let (asked, end) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(false)));
+        let body = {
+            let (status, asked, end) = (status.clone(), asked.clone(), end.clone());
+            move || {
+                let mut bytes = [0; 4096];
+                while !*end.lock().unwrap() {
+                    let Ok((len, from)) = socket.recv_from(&mut bytes) else { continue };
+                    *asked.lock().unwrap() += 1;
+                    if let Some(status) = *status.lock().unwrap() {
+                        let answer = answer(&String::from_utf8_lossy(&bytes[..len]), status);
+                        let _ = socket.send_to(answer.as_bytes(), from);
+                    }
+                }
+            }
+        };
+        let thread = Some(std::thread::spawn(body));
+        Self { address, status, asked, end, thread }
+    }
+
+    fn on_a_free_port(status: Option<&'static str>) -> Self {
+        Self::start(SocketAddr::from(([127, 0, 0, 1], 0)), status)
+    }
+
+    fn answer(&self, status: Option<&'static str>) {
+        *self.status.lock().unwrap() = status;
+    }
+
+    fn asked(&self) -> u64 {
+        *self.asked.lock().unwrap()
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        *self.end.lock().unwrap() = true;
+        self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// All Vias, From, To, Call-ID and CSeq of the request come back.
+fn answer(request: &str, status: &str) -> String {
+    let kept = ["Via:", "From:", "To:", "Call-ID:", "CSeq:"];
+    let rows = request.lines().filter(|line| kept.iter().any(|name| line.starts_with(name)));
+    let rows: Vec<_> = rows.collect();
+    format!("SIP/2.0 {status}\r\n{}\r\nContent-Length: 0\r\n\r\n", rows.join("\r\n"))
+}
+
+struct Rig {
+    balancer: Arc<Balancer>,
+    _prober: Prober,
+}
+
+fn rig(backends: &[&Backend], rise: u32, fall: u32) -> Rig {
+    let addresses: Vec<_> = backends.iter().map(|backend| backend.address.to_string()).collect();
+    let addresses: Vec<_> = addresses.iter().map(String::as_str).collect();
+    let mut config = config(&["127.0.0.1:0"], BackendPorts::Listener, &addresses);
+    config.workers = Some(1);
+    let health = &mut config.pool.health;
+    health.panic_per_mille = 0;
+    let rules = &mut health.rules;
+    (rules.interval_ms, rules.timeout_ms, rules.down_interval_max_ms) = (100, 500, 200);
+    (rules.rise, rules.fall) = (rise, fall);
+    let balancer = Arc::new(Balancer::start(config).expect("a balancer"));
+    let prober = Prober::start(balancer.clone()).expect("a prober");
+    Rig { balancer, _prober: prober }
+}
+
+impl Rig {
+    fn state(&self, place: usize) -> State {
+        self.balancer.pool().backends()[place].spec.state
+    }
+
+    fn reason(&self, place: usize) -> String {
+        self.balancer.with_fleet(|fleet| fleet.members()[place].up.reason.clone())
+    }
+
+    fn wait_for(&self, place: usize, state: State) {
+        self.wait_until(&format!("{place} to be {state:?}"), |rig| rig.state(place) == state);
+    }
+
+    fn wait_until(&self, what: &str, done: impl Fn(&Self) -> bool) {
+        let end = Instant::now() + Duration::from_secs(30);
+        while !done(self) {
+            assert!(Instant::now() < end, "waited in vain for {what}: {}", self.events());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn events(&self) -> String {
+        self.balancer.with_fleet(|fleet| format!("{:#?}", fleet.events().collect::<Vec<_>>()))
+    }
+
+    fn metrics(&self) -> String {
+        self.balancer.metrics().text().expect("the scrape")
+    }
+}
+
+#[test]
+fn a_backend_that_is_killed_goes_down_and_comes_back_after_good_probes() {
+    let (steady, killed) =
+        (Backend::on_a_free_port(Some("200 OK")), Backend::on_a_free_port(Some("200 OK")));
+    let address = killed.address;
+    let rig = rig(&[&steady, &killed], 2, 3);
+    rig.wait_until("a first probe", |_| killed.asked() > 0);
+    drop(killed);
+    rig.wait_for(1, State::Down);
+    let why = rig.reason(1);
+    assert!(why.starts_with("3 probes in a row") && why.contains("nobody listens"), "{why}");
+    assert_eq!(rig.state(0), State::Ready);
+
+    let back = Backend::start(address, Some("200 OK"));
+    rig.wait_for(1, State::Ready);
+    assert!(back.asked() >= 2, "after {} probes", back.asked());
+    assert_eq!(rig.reason(1), "2 probes in a row, the last: 200");
+    rig.wait_until("the metric", |rig| {
+        let text = rig.metrics();
+        text.contains("sipring_probe_transitions_total{backend=\"b1\",to=\"down\"} 1")
+            && text.contains("sipring_probe_transitions_total{backend=\"b1\",to=\"up\"} 1")
+            && text.contains("sipring_backend_up{backend=\"b1\"} 1")
+            && text.contains("sipring_probe_success{backend=\"b1\"} 1")
+    });
+}
+
+#[test]
+fn who_answers_503_or_nothing_is_down_and_who_answers_404_or_408_is_up() {
+    let statuses = [Some("503 Service Unavailable"), None, Some("404 Not Found"), Some("408 X")];
+    let backends = statuses.map(Backend::on_a_free_port);
+    let rig = rig(&backends.each_ref(), 1, 2);
+    rig.wait_for(0, State::Down);
+    rig.wait_for(1, State::Down);
+    assert_eq!(rig.reason(0), "2 probes in a row, the last: 503");
+    assert_eq!(rig.reason(1), "2 probes in a row, the last: no answer in time");
+    rig.wait_until("more probes than it takes", |_| backends[2..].iter().all(|b| b.asked() > 5));
+    assert_eq!((rig.state(2), rig.state(3)), (State::Ready, State::Ready));
+
+    backends[0].answer(Some("401 Unauthorized"));
+    backends[1].answer(Some("200 OK"));
+    rig.wait_for(0, State::Ready);
+    rig.wait_for(1, State::Ready);
+    assert_eq!(rig.reason(0), "probe: 401");
+}
+
+#[test]
+fn who_is_in_maintenance_is_asked_no_more_until_it_is_ready_again() {
+    let backends = [Some("200 OK"), Some("200 OK")].map(Backend::on_a_free_port);
+    let rig = rig(&backends.each_ref(), 2, 3);
+    rig.balancer.set_admin("b0", Admin::Maint, "a test").expect("it is known");
+    rig.balancer.set_admin("b1", Admin::Drain, "a test").expect("it is known");
+    std::thread::sleep(Duration::from_millis(600)); // what was on its way, and its repetition
+    let (before, drained) = (backends[0].asked(), backends[1].asked());
+    rig.wait_until("probes of the drained one", |_| backends[1].asked() > drained + 5);
+    assert_eq!(backends[0].asked(), before);
+    assert_eq!((rig.state(0), rig.state(1)), (State::Down, State::Drained));
+    rig.balancer.set_admin("b0", Admin::Ready, "a test").expect("it is known");
+    rig.wait_until("a probe", |_| backends[0].asked() > before);
+}
+
+#[test]
+fn calls_that_are_answered_503_take_a_backend_down_though_its_probes_are_good() {
+    let backend = Backend::on_a_free_port(Some("503 Busy"));
+    // `codes` calls 503 a good answer to a probe, so that traffic alone decides.
+    let addresses = [backend.address.to_string()];
+    let mut config = config(&["127.0.0.1:0"], BackendPorts::Listener, &[&addresses[0]]);
+    config.workers = Some(1);
+    config.pool.health.panic_per_mille = 0;
+    config.pool.health.rules.codes = vec![503];
+    let balancer = Arc::new(Balancer::start(config).expect("a balancer"));
+    let _prober = Prober::start(balancer.clone()).expect("a prober");
+    let rig = Rig { balancer, _prober };
+    let client = UdpSocket::bind("127.0.0.1:0").expect("a client");
+    client.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
+    for number in 0..3 {
+        assert_eq!(rig.state(0), State::Ready);
+        let from = client.local_addr().expect("its address");
+        let request = format!(
+            "MESSAGE sip:a@example.com SIP/2.0\r\n\
+             Via: SIP/2.0/UDP {from};branch=z9hG4bK{number};rport\r\n\
+             From: <sip:b@example.com>;tag=1\r\nTo: <sip:a@example.com>\r\n\
+             Call-ID: {number}\r\nCSeq: 1 MESSAGE\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+        );
+        client.send_to(request.as_bytes(), rig.balancer.listeners()[0]).expect("sent");
+        let mut bytes = [0; 2048];
+        let len = client.recv(&mut bytes).expect("an answer");
+        assert!(bytes[..len].starts_with(b"SIP/2.0 500 "), "softened");
+    }
+    rig.wait_for(0, State::Down);
+    assert_eq!(rig.reason(0), "3 requests in a row got 503 or were refused");
+    let line = "sipring_backend_outcomes_total{backend=\"b0\",outcome=\"refused\"} 3";
+    assert!(rig.metrics().contains(line), "{}", rig.metrics());
+}
+
+#[test]
+fn a_prober_ends_when_it_is_dropped() {
+    let backend = Backend::on_a_free_port(Some("200 OK"));
+    let rig = rig(&[&backend], 2, 3);
+    rig.wait_until("a probe", |_| backend.asked() > 0);
+    let Rig { balancer, _prober } = rig;
+    drop(_prober);
+    assert_eq!(Arc::strong_count(&balancer), 1);
+}
