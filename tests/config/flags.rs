@@ -24,7 +24,7 @@ fn no_health_switches_it_off_and_nothing_switches_it_on() {
     let off = Flags { no_health: true, ..enough() };
     assert!(!config::load(None, &off).unwrap().config.pool.health.enabled);
     let file = SMALLEST.replace("[[pool]]", "[[pool]]\n[pool.health]\nenabled = false");
-    assert!(!load(&file, &on).unwrap().config.pool.health.enabled);
+    assert!(!load(&file, &Flags::default()).unwrap().config.pool.health.enabled);
 }
 
 #[track_caller]
