@@ -52,6 +52,22 @@ name = "proxies"
 policy = "call-id-hash"
 hash = "maglev"
 
+[pool.health]
+enabled = true
+method = "PING"
+from = "sip:lb@example.com"
+user = "health"
+interval = "1s500ms"
+timeout = "300ms"
+rise = 4
+fall = 5
+jitter = 0.25
+codes = [200, 404]
+down_interval_max = "1m"
+retry_after_max = "0s"
+slow_start = "20s"
+panic = 0
+
 [[pool.backend]]
 name = "proxy-1"
 address = "udp:10.0.0.11:5070"
@@ -139,6 +155,14 @@ fn smallest_file_gets_the_documented_defaults() {
     assert_eq!(backend.address, "10.0.0.11:5060".parse().unwrap());
     assert_eq!((backend.weight, backend.state), (1, State::Ready));
     assert!(backend.sources.is_empty());
+    let health = &config.pool.health;
+    assert!(health.enabled);
+    assert_eq!((health.method.as_str(), &health.from, &health.user), ("OPTIONS", &None, &None));
+    assert_eq!((health.rules.interval_ms, health.rules.timeout_ms), (10_000, 2_000));
+    assert_eq!((health.rules.rise, health.rules.fall), (2, 3));
+    assert_eq!((health.rules.jitter_per_mille, health.panic_per_mille), (100, 500));
+    assert_eq!((health.rules.down_interval_max_ms, health.rules.slow_start_ms), (30_000, 0));
+    assert_eq!((health.rules.retry_after_max_ms, &health.rules.codes), (30_000, &Vec::new()));
     assert_eq!(config.limits.max_message, 65_535);
     assert_eq!(config.limits.pins, 1_000_000);
     assert_eq!(config.limits.dialog_idle_s, 43_200);
@@ -166,6 +190,16 @@ fn every_key_reaches_the_configuration() {
         (config.pool.name.as_str(), config.pool.policy),
         ("proxies", Policy::CallIdHashMaglev)
     );
+    let health = &config.pool.health;
+    assert_eq!((health.enabled, health.method.as_str()), (true, "PING"));
+    let (from, user) = (health.from.as_deref(), health.user.as_deref());
+    assert_eq!((from, user), (Some("sip:lb@example.com"), Some("health")));
+    let rules = &health.rules;
+    assert_eq!((rules.interval_ms, rules.timeout_ms, rules.rise, rules.fall), (1_500, 300, 4, 5));
+    assert_eq!((rules.jitter_per_mille, health.panic_per_mille), (250, 0));
+    assert_eq!(rules.codes, [200, 404]);
+    assert_eq!((rules.down_interval_max_ms, rules.retry_after_max_ms), (60_000, 0));
+    assert_eq!(rules.slow_start_ms, 20_000);
     let [first, second, third] = &config.pool.backends[..] else { panic!("three backends") };
     assert_eq!((first.name.as_str(), first.weight, first.state), ("proxy-1", 0, State::Drained));
     let sources = ["10.1.0.0/16".parse().unwrap(), "10.2.0.1/32".parse().unwrap()];
@@ -208,10 +242,18 @@ fn edges_of_ranges_are_inside() {
         ("[limits]\nreceive_buffer = ", ["\"64KiB\"", "\"512MiB\""]),
         ("[limits]\ndrain_timeout = ", ["\"0s\"", "\"30d\""]),
         ("[limits]\nremove_timeout = ", ["\"0s\"", "\"30d\""]),
+        ("[[pool]]\n[pool.health]\ninterval = ", ["\"100ms\"", "\"1d\""]),
+        ("[[pool]]\n[pool.health]\ntimeout = ", ["\"50ms\"", "\"1m\""]),
+        ("[[pool]]\n[pool.health]\nslow_start = ", ["\"0s\"", "\"1d\""]),
+        ("[[pool]]\n[pool.health]\nrise = ", ["1", "1000"]),
+        ("[[pool]]\n[pool.health]\njitter = ", ["0.0", "1"]),
+        ("[[pool]]\n[pool.health]\ncodes = ", ["[200]", "[699]"]),
         ("[cluster]\nhash_seed = ", ["0", "0x7fff_ffff_ffff_ffff"]),
     ] {
         for edge in edges {
-            good(&format!("{key}{edge}\n{SMALLEST}"));
+            // A pool of its own would be a second one.
+            let pools = if key.starts_with("[[pool]]") { "[[pool]]" } else { "" };
+            good(&format!("{key}{edge}\n{}", SMALLEST.replacen(pools, "", 1)));
         }
     }
 }

@@ -47,6 +47,7 @@ pub(super) async fn watch(balancer: &Balancer) {
     let (sender, ended) = unbounded_channel();
     let (met, permits) = (HashMap::new(), Arc::new(Semaphore::new(PROBES_MAX)));
     let mut watch = Watch { balancer, sender, ended, permits, met, look_ms: os::now_ms() };
+    watch.look(); // what was before is no news
     loop {
         watch.round().await;
     }

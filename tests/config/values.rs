@@ -311,6 +311,89 @@ error: the name `proxy 1` has a character that no name may have
 }
 
 #[test]
+fn health() {
+    // an interval that nobody can keep
+    wrong(
+        r#"
+[[pool]]
+[pool.health]
+interval = "99ms"
+"#,
+        r#"
+error: `99ms` is out of range
+ --> sipring.toml:3:13
+  |
+3 | interval = "99ms"
+  |             ^^^^ expected 100ms to 1d
+"#,
+    );
+    // shares beyond the whole, and no numbers at all
+    wrong(
+        r#"
+[[pool]]
+[pool.health]
+jitter = 1.001
+panic = "half"
+"#,
+        r#"
+error: `jitter` is out of range: `1.001`
+ --> sipring.toml:3:10
+  |
+3 | jitter = 1.001
+  |          ^^^^^ expected 0.0 to 1.0
+
+error: `panic` is a string
+ --> sipring.toml:4:9
+  |
+4 | panic = "half"
+  |         ^^^^^^ expected a number from 0 to 1
+  |
+  = help: such as: panic = 0.5
+"#,
+    );
+    // a code that is not final, and one that is no number
+    wrong(
+        r#"
+[[pool]]
+[pool.health]
+codes = [200, 199, "404"]
+"#,
+        r#"
+error: `codes` is out of range: `199`
+ --> sipring.toml:3:15
+  |
+3 | codes = [200, 199, "404"]
+  |               ^^^ expected 200 to 699
+
+error: `codes` is a string
+ --> sipring.toml:3:20
+  |
+3 | codes = [200, 199, "404"]
+  |                    ^^^^^ expected a whole number
+  |
+  = help: such as: codes = [200]
+"#,
+    );
+    // a probe that would ring
+    wrong(
+        r#"
+[[pool]]
+[pool.health]
+method = "INVITE"
+"#,
+        r#"
+error: `INVITE` cannot be a probe
+ --> sipring.toml:3:11
+  |
+3 | method = "INVITE"
+  |           ^^^^^^ it belongs to a call
+  |
+  = help: OPTIONS asks for a sign of life and changes nothing (RFC 3261 11)
+"#,
+    );
+}
+
+#[test]
 fn keys_are_never_shown() {
     // a short key
     wrong(

@@ -3,7 +3,8 @@
 use crate::process::{Namespace, Process};
 use crate::stage::{Stage, free_ports, wait_until};
 use std::fmt::Write as _;
-use std::net::{SocketAddr, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ pub(crate) struct Setup {
 /// A running balancer.
 pub(crate) struct Balancer {
     process: Process,
+    admin: SocketAddr,
 }
 
 impl Setup {
@@ -84,7 +86,7 @@ impl Setup {
 impl Balancer {
     /// Starts it with flags alone, and waits until it answers.
     pub(crate) fn start(stage: &Stage, setup: &Setup, workers: usize) -> Balancer {
-        let mut balancer = Balancer::launch(stage, "balancer", None, &setup.flags(workers));
+        let mut balancer = Balancer::launch(stage, "balancer", None, setup, &setup.flags(workers));
         balancer.wait_until_it_answers(setup.listeners[0]);
         balancer.assert_alive();
         balancer
@@ -102,7 +104,7 @@ impl Balancer {
         let file = stage.write(&format!("{name}.toml"), &setup.file(workers));
         let arguments = ["run", "--config", &file.display().to_string()].map(str::to_owned);
         for _ in 0..STARTS_MAX {
-            let mut balancer = Balancer::launch(stage, name, None, &arguments);
+            let mut balancer = Balancer::launch(stage, name, None, setup, &arguments);
             balancer.wait_until_it_answers(setup.listeners[0]);
             match balancer.process.ended().map(|status| status.code()) {
                 None => return balancer,
@@ -114,7 +116,8 @@ impl Balancer {
 
     /// Starts it in a network namespace, and waits until its listener is bound.
     pub(crate) fn start_inside(stage: &Stage, setup: &Setup, namespace: &str) -> Balancer {
-        let mut balancer = Balancer::launch(stage, "balancer", Some(namespace), &setup.flags(2));
+        let mut balancer =
+            Balancer::launch(stage, "balancer", Some(namespace), setup, &setup.flags(2));
         balancer.process.wait_for_udp_port(setup.listeners[0].port());
         balancer
     }
@@ -123,11 +126,13 @@ impl Balancer {
         stage: &Stage,
         name: &str,
         namespace: Namespace<'_>,
+        setup: &Setup,
         arguments: &[String],
     ) -> Balancer {
         let mut command = vec![binary().display().to_string()];
         command.extend_from_slice(arguments);
-        Balancer { process: Process::start(stage, name, namespace, &command) }
+        let process = Process::start(stage, name, namespace, &command);
+        Balancer { process, admin: setup.admin }
     }
 
     /// An OPTIONS addressed to the balancer gets a 200 (RFC 3261 11); or it ends before that.
@@ -145,6 +150,17 @@ impl Balancer {
             let len = socket.recv(&mut answer).unwrap_or(0);
             answer[..len].starts_with(b"SIP/2.0 200 ")
         });
+    }
+
+    /// True if its metrics have this line.
+    pub(crate) fn has(&self, line: &str) -> bool {
+        let mut stream = TcpStream::connect(self.admin).expect("the admin address");
+        let request =
+            format!("GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.admin);
+        stream.write_all(request.as_bytes()).expect("a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer.lines().any(|one| one.trim_end() == line)
     }
 
     /// Panics if it has ended.

@@ -7,6 +7,7 @@
 //! | `options` | sipsak's OPTIONS to the balancer gets a 200 |
 //! | `crash` | `kill -9` between 180 and 200, and a restart with another number of workers |
 //! | `failover` | a backend that refuses, or is not there, loses no call |
+//! | `health` | a backend killed under load gets no new calls until its probes are good again |
 //! | `load` | 10 000 calls, none lost, no dialog split |
 //! | `interfaces` | two interfaces: Record-Route for each side, replies from the address that was asked |
 //!
@@ -19,6 +20,7 @@ mod balancer;
 mod calls;
 mod crash;
 mod failover;
+mod health;
 mod interfaces;
 mod kamailio;
 mod load;

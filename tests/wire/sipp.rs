@@ -144,6 +144,11 @@ impl Sipp {
         Sipp { process, statistics, messages, limit, name: name.to_owned() }
     }
 
+    /// `kill -9`.
+    pub(crate) fn kill_hard(self) {
+        self.process.kill_hard();
+    }
+
     /// All messages up to now, as traced.
     pub(crate) fn messages(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.messages).unwrap_or_default()).into_owned()
