@@ -198,22 +198,80 @@ fn calls_that_are_answered_503_take_a_backend_down_though_its_probes_are_good() 
     client.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
     for number in 0..3 {
         assert_eq!(rig.state(0), State::Ready);
-        let from = client.local_addr().expect("its address");
-        let request = format!(
-            "MESSAGE sip:a@example.com SIP/2.0\r\n\
-             Via: SIP/2.0/UDP {from};branch=z9hG4bK{number};rport\r\n\
-             From: <sip:b@example.com>;tag=1\r\nTo: <sip:a@example.com>\r\n\
-             Call-ID: {number}\r\nCSeq: 1 MESSAGE\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
-        );
-        client.send_to(request.as_bytes(), rig.balancer.listeners()[0]).expect("sent");
-        let mut bytes = [0; 2048];
-        let len = client.recv(&mut bytes).expect("an answer");
-        assert!(bytes[..len].starts_with(b"SIP/2.0 500 "), "softened");
+        let answer = ask(&rig, &client, &number.to_string());
+        assert_eq!(answer, "SIP/2.0 500 ", "a 503, softened");
     }
     rig.wait_for(0, State::Down);
     assert_eq!(rig.reason(0), "3 requests in a row got 503 or were refused");
     let line = "sipring_backend_outcomes_total{backend=\"b0\",outcome=\"refused\"} 3";
     assert!(rig.metrics().contains(line), "{}", rig.metrics());
+}
+
+#[test]
+fn a_reload_keeps_who_is_down_probes_who_is_added_and_leaves_who_is_removed() {
+    let backends = [None, Some("200 OK"), Some("200 OK")].map(Backend::on_a_free_port);
+    let rig = rig(&[&backends[0], &backends[1]], 2, 2);
+    rig.wait_for(0, State::Down);
+    let mut config = rig.balancer.live().config.clone();
+    let added = crate::config::BackendConfig {
+        name: "added".to_owned(),
+        address: backends[2].address,
+        ..config.pool.backends[1].clone()
+    };
+    config.pool.backends[1] = added; // in the place of b1
+    config.pool.health.method = "PING".to_owned();
+    let reloaded = rig.balancer.reload(&config).expect("a good one");
+    let lines = &reloaded.diff.live;
+    assert!(lines.iter().any(|line| line == "health method OPTIONS -> PING"), "{lines:?}");
+    assert_eq!(rig.state(0), State::Down, "known by its name");
+    rig.wait_until("probes of the added one", |_| backends[2].asked() > 0);
+    std::thread::sleep(Duration::from_millis(600)); // what was on its way, and its repetition
+    let (removed, added) = (backends[1].asked(), backends[2].asked());
+    rig.wait_until("more probes", |_| backends[2].asked() > added + 5);
+    assert_eq!(backends[1].asked(), removed);
+    backends[0].answer(Some("200 OK"));
+    rig.wait_for(0, State::Ready);
+}
+
+#[test]
+fn calls_that_failover_saves_count_against_who_refused_them() {
+    let (busy, good) =
+        (Backend::on_a_free_port(Some("503 Busy")), Backend::on_a_free_port(Some("200 OK")));
+    let addresses = [busy.address.to_string(), good.address.to_string()];
+    let mut config =
+        config(&["127.0.0.1:0"], BackendPorts::Listener, &[&addresses[0], &addresses[1]]);
+    config.workers = Some(1);
+    config.pool.health.panic_per_mille = 0;
+    config.pool.health.rules.codes = vec![503]; // traffic alone decides
+    let balancer = Arc::new(Balancer::start(config).expect("a balancer"));
+    let _prober = Prober::start(balancer.clone()).expect("a prober");
+    let rig = Rig { balancer, _prober };
+    let client = UdpSocket::bind("127.0.0.1:0").expect("a client");
+    client.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
+    for number in 0..100 {
+        if rig.state(0) == State::Down {
+            break;
+        }
+        assert_eq!(ask(&rig, &client, &format!("saved-{number}")), "SIP/2.0 200 ");
+    }
+    rig.wait_for(0, State::Down);
+    let why = rig.reason(0);
+    assert!(why.ends_with("requests in a row got 503 or were refused"), "{why}");
+}
+
+/// The beginning of the answer to a MESSAGE.
+fn ask(rig: &Rig, client: &UdpSocket, call_id: &str) -> String {
+    let from = client.local_addr().expect("its address");
+    let request = format!(
+        "MESSAGE sip:a@example.com SIP/2.0\r\n\
+         Via: SIP/2.0/UDP {from};branch=z9hG4bK{call_id};rport\r\n\
+         From: <sip:b@example.com>;tag=1\r\nTo: <sip:a@example.com>\r\n\
+         Call-ID: {call_id}\r\nCSeq: 1 MESSAGE\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+    );
+    client.send_to(request.as_bytes(), rig.balancer.listeners()[0]).expect("sent");
+    let mut bytes = [0; 2048];
+    let len = client.recv(&mut bytes).expect("an answer");
+    String::from_utf8_lossy(&bytes[..len.min(12)]).into_owned()
 }
 
 #[test]

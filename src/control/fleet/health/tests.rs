@@ -210,3 +210,48 @@ fn the_end_of_a_probe_of_somebody_who_is_gone_changes_nothing() {
     assert!(!fleet.probe_ended("gone", Outcome::Silent, Duration::ZERO, at(1), 0));
     assert_eq!(fleet.events().count(), 0);
 }
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn specs(fleet: &Fleet) -> Vec<BackendSpec> {
+    fleet.members().iter().map(|member| member.spec.clone()).collect()
+}
+
+#[test]
+fn health_follows_the_name_over_a_reload_and_who_joins_is_probed_and_starts_slowly() {
+    let mut fleet = fleet(&[1, 1, 1], |health| health.rules.slow_start_ms = 1_000);
+    two_probes(&mut fleet, "b1", Outcome::Silent, 1);
+    assert!(!fleet.probe_ended("b2", Outcome::Silent, Duration::ZERO, at(1), 0));
+    let mut after = specs(&fleet);
+    after.reverse();
+    after.push(BackendSpec { name: "later".to_owned(), ..after[0].clone() });
+    let rules = fleet.health().clone();
+    fleet.watch(rules, at(2_000), &mut || 0);
+    fleet.reload(after, HOUR, at(2_000).at);
+    assert_eq!(states(&fleet), [State::Ready, State::Down, State::Ready, State::Ready]);
+    assert!(fleet.probe_ended("b2", Outcome::Silent, Duration::ZERO, at(2_001), 0), "the second");
+    two_probes(&mut fleet, "b1", GOOD, 2_002);
+    let due = fleet.probes_due(1_000_000, &mut || 0);
+    assert!(due.iter().any(|(name, _)| name == "later"), "{due:?}");
+    assert!(fleet.ramp(1_000_000));
+    let later = fleet.members().iter().find(|member| member.spec.name == "later").expect("there");
+    assert!(later.share() < FULL_SHARE, "it has just joined");
+}
+
+#[test]
+fn who_leaves_is_neither_probed_nor_blamed_nor_wanted_until_it_is_back() {
+    let mut fleet = fleet(&[1, 1, 1, 1], |_| {});
+    two_probes(&mut fleet, "b0", Outcome::Silent, 1);
+    two_probes(&mut fleet, "b1", Outcome::Silent, 1);
+    let all = specs(&fleet);
+    fleet.reload(all[..3].to_vec(), HOUR, at(2).at);
+    let met = [(BackendId::of_name("b3"), Traffic { good: 0, bad: 9 })];
+    assert!(!fleet.traffic(&met, at(3)), "no probe would bring it up");
+    assert!(fleet.settle(at(3).at) && fleet.is_in_panic(), "1 of 3 is up");
+    let due = fleet.probes_due(1_000_000, &mut || 0);
+    assert_eq!(due.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["b0", "b1", "b2"]);
+    assert_eq!(fleet.next_probe_ms(), None, "theirs have not ended, and b3 has none");
+    fleet.reload(all, HOUR, at(4).at);
+    assert!(fleet.settle(at(4).at) && !fleet.is_in_panic(), "2 of 4");
+    assert_eq!(fleet.probes_due(1_000_000, &mut || 0).len(), 1);
+}
