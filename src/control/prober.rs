@@ -156,7 +156,10 @@ fn met(cells: &[Arc<Cells>], id: BackendId) -> Traffic {
     for of in cells.iter().filter_map(|cells| cells.backends.of(id)) {
         let count = |outcome: BackendOutcome| of.outcomes[outcome as usize].value();
         met.good += count(BackendOutcome::Answered);
-        met.bad += count(BackendOutcome::Refused) + count(BackendOutcome::Unreachable);
+        met.bad += [BackendOutcome::Refused, BackendOutcome::Unreachable, BackendOutcome::Silent]
+            .map(count)
+            .iter()
+            .sum::<u64>();
     }
     met
 }

@@ -84,11 +84,13 @@ pub enum BackendOutcome {
     Refused,
     /// An ICMP error or a missing route, whatever was sent.
     Unreachable,
+    /// Nothing at all came back, in the time for it, to an INVITE or a REGISTER outside a dialog.
+    Silent,
 }
 
 impl BackendOutcome {
     /// Each, in the order of the cells.
-    pub const ALL: [Self; 3] = [Self::Answered, Self::Refused, Self::Unreachable];
+    pub const ALL: [Self; 4] = [Self::Answered, Self::Refused, Self::Unreachable, Self::Silent];
 
     /// The value of the label `outcome`.
     pub fn label(self) -> &'static str {
@@ -96,6 +98,7 @@ impl BackendOutcome {
             Self::Answered => "answered",
             Self::Refused => "refused",
             Self::Unreachable => "unreachable",
+            Self::Silent => "silent",
         }
     }
 }

@@ -8,7 +8,7 @@
 //!    one is any final response but 503, or one of the `codes`.
 //! 2. A bad probe of a backend that is up is repeated after `timeout`, so that `fall` is reached soon.
 //!    One that stays down is asked less and less often, and not before the `Retry-After` of its 503.
-//! 3. `fall` requests in a row that were answered 503 or refused by ICMP take it down too, and it is
+//! 3. `fall` requests in a row that met 503, ICMP or silence take it down too, and it is
 //!    probed at once: later and later when its probes are good but its traffic is bad again.
 //! 4. Only probes bring it up, and only those that were sent after it went down.
 
@@ -102,7 +102,7 @@ pub enum Why {
         /// How the last one ended.
         last: Outcome,
     },
-    /// So many requests in a row were answered 503 or refused.
+    /// So many requests in a row met 503, ICMP or silence.
     Traffic {
         /// How many.
         count: u32,
@@ -115,9 +115,9 @@ impl fmt::Display for Why {
             Self::Unproven => f.write_str("not probed yet"),
             Self::Probes { count: 1, last } => write!(f, "probe: {last}"),
             Self::Probes { count, last } => write!(f, "{count} probes in a row, the last: {last}"),
-            Self::Traffic { count: 1 } => f.write_str("a request got 503 or was refused"),
+            Self::Traffic { count: 1 } => f.write_str("a request got 503, ICMP or no answer"),
             Self::Traffic { count } => {
-                write!(f, "{count} requests in a row got 503 or were refused")
+                write!(f, "{count} requests in a row got 503, ICMP or no answer")
             }
         }
     }
@@ -137,7 +137,7 @@ pub struct Change {
 pub struct Traffic {
     /// Final responses other than 503.
     pub good: u64,
-    /// 503s and ICMP errors.
+    /// 503s, ICMP errors and silences. A received 408 is a response, and good.
     pub bad: u64,
 }
 

@@ -14,12 +14,15 @@
 //!
 //! After a failover the entry stays for 64*T1: it knows which attempts were abandoned, whose late
 //! responses must not reach the caller. Never a new attempt after a CANCEL (RFC 3261 9.1).
+//!
+//! Who stays silent is told ([`Failover::take_silent`]), whether or not another attempt follows: so a
+//! request that cannot be tried again is watched too, without its bytes.
 
 mod kept;
 mod wheel;
 
 use super::Ingress;
-use super::reason::FailoverCause as Cause;
+use super::reason::{FailoverCause as Cause, Method};
 use crate::pool::BackendId;
 use kept::{Kept, Table};
 use std::collections::VecDeque;
@@ -29,7 +32,7 @@ use wheel::Wheel;
 /// Attempts of one request at most, the first included.
 pub const TRIES_MAX: usize = 4;
 
-/// The longest request that is kept, bytes; a longer one is forwarded without failover.
+/// The longest request that is kept, bytes; a longer one is forwarded without failover, and watched.
 pub const COPY_MAX: usize = 4096;
 
 /// RFC 3261 17.1.1.1: T1, and how long an abandoned attempt may still answer (64*T1).
@@ -102,6 +105,8 @@ pub(super) struct Failover {
     wheel: Wheel,
     /// Work that is due now. Bounded: one retry and one cancel for each entry.
     work: VecDeque<Work>,
+    /// Who was silent, to be told. Bounded: once for each entry between two looks.
+    silent: Vec<BackendId>,
 }
 
 impl Failover {
@@ -114,6 +119,7 @@ impl Failover {
             table: Table::new(kept_max),
             wheel: Wheel::new(kept_max),
             work: VecDeque::with_capacity(2 * kept_max),
+            silent: Vec::with_capacity(kept_max),
         }
     }
 
@@ -128,22 +134,27 @@ impl Failover {
         self.table.len() == 0
     }
 
-    /// Keeps a request that goes to its first backend. False if there is no room for it.
+    /// Keeps a request that goes to its first backend. False if it goes without the failover that it
+    /// should have: there is no room for it.
     pub(super) fn keep(
         &mut self,
         key: TransactionKey,
         ingress: &Ingress,
-        is_invite: bool,
+        method: Method,
         backend: BackendId,
         bytes: &[u8],
         now_ms: u64,
     ) -> bool {
-        let Some(slot) = self.table.insert(key, bytes) else { return false };
+        let wanted = self.settings.tries > 1;
+        let fits = bytes.len() <= COPY_MAX;
+        let copy = if wanted && fits { bytes } else { &[] };
+        let Some(slot) = self.table.insert(key, copy) else { return !wanted };
         let silent_until_ms = now_ms + u64::from(self.settings.silence_ms);
         let entry = self.table.entry(slot);
         *entry = Kept {
             ingress: *ingress,
-            is_invite,
+            is_invite: method == Method::Invite,
+            answers_itself: matches!(method, Method::Invite | Method::Register),
             attempts: [backend; TRIES_MAX],
             tried: 1,
             phase: Phase::Silent,
@@ -154,12 +165,12 @@ impl Failover {
             ..*entry
         };
         self.wheel.schedule(slot.index, silent_until_ms);
-        true
+        fits || !wanted
     }
 
-    /// Whether requests are kept at all.
-    pub(super) fn is_on(&self) -> bool {
-        self.settings.tries > 1
+    /// A backend that said nothing at all to a request in time, once for each such request.
+    pub(super) fn take_silent(&mut self) -> Option<BackendId> {
+        self.silent.pop()
     }
 
     /// The key of a transaction.
@@ -200,7 +211,7 @@ impl Failover {
     ) -> Fate {
         let Some(slot) = self.table.find(key) else { return Fate::Forward };
         let entry = self.table.get(slot);
-        if entry.current() != backend {
+        if entry.tried > 1 && entry.current() != backend {
             return self.abandoned(slot, backend, status, now_ms);
         }
         match status {
@@ -260,8 +271,13 @@ impl Failover {
         for index in 0..self.table.capacity() {
             let slot = self.table.slot(index);
             let entry = self.table.get(slot);
-            if entry.used && entry.phase == Phase::Silent && entry.current() == backend {
+            if !entry.used || entry.phase != Phase::Silent || entry.current() != backend {
+                continue;
+            }
+            if entry.has_copy() {
                 self.queue_retry(slot, Cause::Unreachable);
+            } else {
+                self.forget(slot); // it says no more than this error does
             }
         }
     }
@@ -307,6 +323,9 @@ impl Failover {
         if now_ms < entry.silent_until_ms {
             self.schedule(slot, now_ms);
             return Some(Work::Again(slot));
+        }
+        if entry.answers_itself && self.silent.len() < self.silent.capacity() {
+            self.silent.push(entry.current());
         }
         if entry.may_try_again(self.settings.tries) {
             return Some(Work::Retry(slot, Cause::Silence));
@@ -372,7 +391,8 @@ impl Failover {
         self.table.take_back_copies(copies);
     }
 
-    fn forget(&mut self, slot: KeptSlot) {
+    /// Ends it without a word.
+    pub(super) fn forget(&mut self, slot: KeptSlot) {
         self.wheel.cancel(slot.index);
         self.table.remove(slot);
     }

@@ -304,6 +304,14 @@ impl Proxy {
         self.refused.take()
     }
 
+    /// A backend that said nothing at all, in the time for it, to an INVITE or a REGISTER outside a
+    /// dialog: a timeout of ours, never a 408 that came. To be asked after each [`Proxy::poll`] until
+    /// there is none.
+    #[inline]
+    pub fn take_silent(&mut self) -> Option<BackendId> {
+        self.failover.take_silent()
+    }
+
     /// What verdicts do not tell.
     pub fn tally(&self) -> &Tally {
         &self.tally

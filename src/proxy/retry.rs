@@ -75,7 +75,7 @@ impl Proxy {
         let Target::Backend(slot) = target else { return (target, by) };
         // A backend that was named, by whomever, is not to be exchanged for another.
         let free = matches!(by, Routed::Policy | Routed::Pin | Routed::Hash | Routed::Unpinned);
-        if !self.failover.is_on() || request.to_tag.is_some() || !free {
+        if request.to_tag.is_some() || !free {
             return (target, by);
         }
         let bytes = request.message.bytes;
@@ -91,8 +91,7 @@ impl Proxy {
         }
         if !matches!(request.method, Method::Ack | Method::Cancel) {
             let backend = pool.backend(slot).id;
-            let is_invite = request.method == Method::Invite;
-            if !self.failover.keep(key, ingress, is_invite, backend, bytes, now.ms) {
+            if !self.failover.keep(key, ingress, request.method, backend, bytes, now.ms) {
                 self.tally.not_kept += 1;
             }
         }
@@ -235,11 +234,17 @@ impl Proxy {
     ) -> Option<Verdict> {
         let copies = self.failover.lend_copies();
         let ingress = self.failover.kept(slot).ingress;
-        let verdict = Message::parse(&copies[self.failover.range(slot)]).and_then(|message| {
-            let request = Request::new(&message).ok()?; // it was good when it was kept
-            self.routes.load(&request, &self.addresses).ok()?;
-            work(self, &ingress, &request)
-        });
+        let message = Message::parse(&copies[self.failover.range(slot)]);
+        let request = message.as_ref().and_then(|message| Request::new(message).ok());
+        let request = request.filter(|one| self.routes.load(one, &self.addresses).is_ok());
+        let verdict = match &request {
+            Some(request) => work(self, &ingress, request),
+            // It was good when it was kept: another configuration reads its Routes otherwise.
+            None => {
+                self.failover.forget(slot);
+                None
+            }
+        };
         self.failover.take_back_copies(copies);
         verdict
     }

@@ -331,7 +331,7 @@ mod tests {
             backends.count_outcome(BackendSlot(slot), BackendOutcome::Refused);
         }
         let of = cells.backends.of(pool.backends()[1].id).expect("its cells");
-        assert_eq!(of.outcomes.each_ref().map(crate::metrics::Cell::value), [0, 1, 0]);
+        assert_eq!(of.outcomes.each_ref().map(crate::metrics::Cell::value), [0, 1, 0, 0]);
     }
 
     #[test]

@@ -26,6 +26,11 @@ pub(super) trait Core {
         None
     }
 
+    /// A backend that [`Core::poll`] has found silent; asked until there is none.
+    fn take_silent(&mut self) -> Option<BackendId> {
+        None
+    }
+
     /// What is due without a message having come; asked until there is nothing more.
     fn poll(&mut self, now: Now, pool: &Pool, out: &mut [u8]) -> Option<Verdict>;
 
@@ -84,6 +89,10 @@ impl Core for Proxy {
     #[inline]
     fn take_refused(&mut self) -> Option<BackendId> {
         Self::take_refused(self)
+    }
+
+    fn take_silent(&mut self) -> Option<BackendId> {
+        Self::take_silent(self)
     }
 
     fn poll(&mut self, now: Now, pool: &Pool, out: &mut [u8]) -> Option<Verdict> {

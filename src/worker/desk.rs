@@ -159,7 +159,13 @@ impl<C: Core> Desk<C> {
         loop {
             let Some(slot) = self.take_slot()? else { return Ok(()) };
             let out = self.driver.message(&slot);
-            match self.core.poll(now, &self.pool, out) {
+            let verdict = self.core.poll(now, &self.pool, out);
+            while let Some(silent) = self.core.take_silent() {
+                if let Some(backend) = self.pool.by_id(silent) {
+                    self.backends.count_outcome(backend, BackendOutcome::Silent);
+                }
+            }
+            match verdict {
                 Some(verdict) => self.act(verdict, slot)?,
                 None => {
                     self.driver.put_back(slot);

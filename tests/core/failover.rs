@@ -283,6 +283,113 @@ fn one_try_means_no_failover() {
     assert!(world.wait(10_000).is_empty() && !world.proxy.is_waiting());
 }
 
+/// The backends that were silent since the last time, as their addresses.
+fn silent(world: &mut World) -> Vec<SocketAddr> {
+    let ids = std::iter::from_fn(|| world.proxy.take_silent());
+    let slots = ids.map(|id| world.pool.by_id(id).expect("a backend of the pool"));
+    slots.map(|slot| world.pool.backend(slot).spec.address).collect()
+}
+
+#[test]
+fn each_attempt_that_meets_silence_tells_of_its_backend_once() {
+    let mut world = World::new();
+    let mut attempts = vec![invite(&mut world)];
+    assert!(world.wait(2950).is_empty() && silent(&mut world).is_empty());
+    for _ in 0..2 {
+        attempts.extend(world.wait(3000));
+        let before = &attempts[attempts.len() - 2];
+        assert_eq!(silent(&mut world), [before.forwarded_to()]);
+    }
+    assert_eq!(attempts.len(), 3);
+    world.wait(3100);
+    assert_eq!(silent(&mut world), [attempts[2].forwarded_to()], "the last one too");
+    world.wait(120_000);
+    assert!(silent(&mut world).is_empty() && !world.proxy.is_waiting());
+}
+
+#[test]
+fn silence_is_told_of_a_lone_backend_without_failover_and_of_what_is_too_long_to_keep() {
+    let lone: Vec<BackendSpec> = crate::world::backends().into_iter().take(1).collect();
+    let mut off = settings();
+    off.failover.tries = 1;
+    let long = "x".repeat(5000);
+    for (settings, backends, body) in [
+        (settings(), lone, ""),
+        (off, crate::world::backends(), ""),
+        (settings(), crate::world::backends(), &long),
+    ] {
+        let mut world = World::with(settings, backends);
+        let request = Request { body, ..Default::default() }.to_string();
+        let first = world.push(CLIENT, LISTENER, &request).forwarded_to();
+        assert!(world.wait(2000).is_empty());
+        assert_eq!(world.push(CLIENT, LISTENER, &request).forwarded_to(), first, "repeated");
+        assert!(world.wait(950).is_empty() && silent(&mut world).is_empty());
+        assert!(world.wait(100).is_empty());
+        assert_eq!(silent(&mut world), [first]);
+    }
+}
+
+#[test]
+fn whoever_says_anything_is_not_silent() {
+    // a received 408 is a response: RFC 3261 21.4.9
+    for status in ["100 Trying", "180 Ringing", "408 Request Timeout", "503 X", "200 OK"] {
+        let mut settings = settings();
+        settings.failover.tries = 1;
+        let mut world = World::with(settings, crate::world::backends());
+        let first = invite(&mut world);
+        world.wait(2950);
+        answer(&mut world, &first, status);
+        world.wait(60_000);
+        assert!(silent(&mut world).is_empty(), "{status}");
+    }
+}
+
+#[test]
+fn a_refused_port_is_not_silent_too() {
+    for tries in [1, 3] {
+        let mut settings = settings();
+        settings.failover.tries = tries;
+        let mut world = World::with(settings, crate::world::backends());
+        let first = invite(&mut world);
+        world.proxy.unreachable(&world.pool, first.forwarded_to());
+        for second in world.poll() {
+            answer(&mut world, &second, "180 Ringing");
+        }
+        world.wait(60_000);
+        assert!(silent(&mut world).is_empty(), "{tries} tries");
+    }
+}
+
+#[test]
+fn silence_tells_nothing_where_the_backend_may_be_waiting_for_a_phone() {
+    // RFC 4320 4.1: no provisional response to a non-INVITE for that long
+    for (method, tells) in [("REGISTER", true), ("MESSAGE", false), ("OPTIONS", false)] {
+        let mut world = World::new();
+        let request = Request { method, ..Default::default() }.to_string();
+        let first = world.push(CLIENT, LISTENER, request).forwarded_to();
+        assert_eq!(world.wait(3100).len(), 1, "{method} is tried elsewhere");
+        assert_eq!(silent(&mut world), if tells { vec![first] } else { vec![] }, "{method}");
+    }
+    let mut world = World::new();
+    let inside = Request { to_tag: "bob", uri: "sip:bob@10.1.0.2", ..Default::default() };
+    world.push(CLIENT, LISTENER, inside.to_string());
+    world.wait(60_000);
+    assert!(silent(&mut world).is_empty(), "inside a dialog");
+}
+
+#[test]
+fn a_kept_request_that_can_no_longer_be_read_is_let_go() {
+    let mut world = World::new();
+    // The second value is broken; nobody looks at it while the first is not ours.
+    let extra = "Route: <sip:soon-ours.example.com;lr>, <sip:\r\n";
+    let request = Request { extra, ..Default::default() }.to_string();
+    let sent = world.push(CLIENT, LISTENER, request);
+    assert!(matches!(sent.verdict, Verdict::Forward { .. }), "{}", sent.text());
+    world.configure(|settings| settings.aliases.push("soon-ours.example.com".to_owned()));
+    assert!(world.wait(3100).is_empty());
+    assert!(!world.proxy.is_waiting());
+}
+
 #[test]
 fn a_lone_backend_is_left_to_the_callers_timers() {
     let backends: Vec<BackendSpec> = crate::world::backends().into_iter().take(1).collect();

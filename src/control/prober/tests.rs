@@ -13,6 +13,8 @@ use std::time::Instant;
 struct Backend {
     address: SocketAddr,
     status: Arc<Mutex<Option<&'static str>>>,
+    /// The method that it says nothing to, whatever the status.
+    ignored: Arc<Mutex<&'static str>>,
     /// Requests that have come.
     asked: Arc<Mutex<u64>>,
     end: Arc<Mutex<bool>>,
@@ -26,22 +28,27 @@ impl Backend {
         let address = socket.local_addr().expect("its address");
         let status = Arc::new(Mutex::new(status));
         let (asked, end) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(false)));
+        let ignored = Arc::new(Mutex::new("none"));
         let body = {
             let (status, asked, end) = (status.clone(), asked.clone(), end.clone());
+            let ignored = ignored.clone();
             move || {
                 let mut bytes = [0; 4096];
                 while !*end.lock().unwrap() {
                     let Ok((len, from)) = socket.recv_from(&mut bytes) else { continue };
                     *asked.lock().unwrap() += 1;
-                    if let Some(status) = *status.lock().unwrap() {
-                        let answer = answer(&String::from_utf8_lossy(&bytes[..len]), status);
+                    let request = String::from_utf8_lossy(&bytes[..len]);
+                    if let Some(status) = *status.lock().unwrap()
+                        && !request.starts_with(*ignored.lock().unwrap())
+                    {
+                        let answer = answer(&request, status);
                         let _ = socket.send_to(answer.as_bytes(), from);
                     }
                 }
             }
         };
         let thread = Some(std::thread::spawn(body));
-        Self { address, status, asked, end, thread }
+        Self { address, status, ignored, asked, end, thread }
     }
 
     fn on_a_free_port(status: Option<&'static str>) -> Self {
@@ -50,6 +57,10 @@ impl Backend {
 
     fn answer(&self, status: Option<&'static str>) {
         *self.status.lock().unwrap() = status;
+    }
+
+    fn ignore(&self, method: &'static str) {
+        *self.ignored.lock().unwrap() = method;
     }
 
     fn asked(&self) -> u64 {
@@ -194,6 +205,7 @@ fn calls_that_are_answered_503_take_a_backend_down_though_its_probes_are_good() 
     let balancer = Arc::new(Balancer::start(config).expect("a balancer"));
     let _prober = Prober::start(balancer.clone()).expect("a prober");
     let rig = Rig { balancer, _prober };
+    rig.wait_until("a first probe", |_| backend.asked() > 0); // from now on it looks at traffic
     let client = UdpSocket::bind("127.0.0.1:0").expect("a client");
     client.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
     for number in 0..3 {
@@ -202,9 +214,35 @@ fn calls_that_are_answered_503_take_a_backend_down_though_its_probes_are_good() 
         assert_eq!(answer, "SIP/2.0 500 ", "a 503, softened");
     }
     rig.wait_for(0, State::Down);
-    assert_eq!(rig.reason(0), "3 requests in a row got 503 or were refused");
+    assert_eq!(rig.reason(0), "3 requests in a row got 503, ICMP or no answer");
     let line = "sipring_backend_outcomes_total{backend=\"b0\",outcome=\"refused\"} 3";
     assert!(rig.metrics().contains(line), "{}", rig.metrics());
+}
+
+#[test]
+fn requests_that_meet_silence_take_a_backend_down_though_its_probes_are_good() {
+    let backend = Backend::on_a_free_port(Some("200 OK"));
+    backend.ignore("REGISTER");
+    for tries in [1, 3] {
+        let addresses = [backend.address.to_string()];
+        let mut config = config(&["127.0.0.1:0"], BackendPorts::Listener, &[&addresses[0]]);
+        config.workers = Some(1);
+        config.pool.health.panic_per_mille = 0;
+        (config.limits.failover_tries, config.limits.failover_after_s) = (tries, 1);
+        let balancer = Arc::new(Balancer::start(config).expect("a balancer"));
+        let _prober = Prober::start(balancer.clone()).expect("a prober");
+        let rig = Rig { balancer, _prober };
+        let probed = backend.asked();
+        rig.wait_until("a first probe", |_| backend.asked() > probed);
+        let client = UdpSocket::bind("127.0.0.1:0").expect("a client");
+        for number in 0..3 {
+            send(&rig, &client, "REGISTER", &format!("silent-{tries}-{number}"));
+        }
+        rig.wait_for(0, State::Down);
+        assert_eq!(rig.reason(0), "3 requests in a row got 503, ICMP or no answer");
+        let line = "sipring_backend_outcomes_total{backend=\"b0\",outcome=\"silent\"} 3";
+        assert!(rig.metrics().contains(line), "{}", rig.metrics());
+    }
 }
 
 #[test]
@@ -256,22 +294,26 @@ fn calls_that_failover_saves_count_against_who_refused_them() {
     }
     rig.wait_for(0, State::Down);
     let why = rig.reason(0);
-    assert!(why.ends_with("requests in a row got 503 or were refused"), "{why}");
+    assert!(why.ends_with("requests in a row got 503, ICMP or no answer"), "{why}");
 }
 
 /// The beginning of the answer to a MESSAGE.
 fn ask(rig: &Rig, client: &UdpSocket, call_id: &str) -> String {
-    let from = client.local_addr().expect("its address");
-    let request = format!(
-        "MESSAGE sip:a@example.com SIP/2.0\r\n\
-         Via: SIP/2.0/UDP {from};branch=z9hG4bK{call_id};rport\r\n\
-         From: <sip:b@example.com>;tag=1\r\nTo: <sip:a@example.com>\r\n\
-         Call-ID: {call_id}\r\nCSeq: 1 MESSAGE\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
-    );
-    client.send_to(request.as_bytes(), rig.balancer.listeners()[0]).expect("sent");
+    send(rig, client, "MESSAGE", call_id);
     let mut bytes = [0; 2048];
     let len = client.recv(&mut bytes).expect("an answer");
     String::from_utf8_lossy(&bytes[..len.min(12)]).into_owned()
+}
+
+fn send(rig: &Rig, client: &UdpSocket, method: &str, call_id: &str) {
+    let from = client.local_addr().expect("its address");
+    let request = format!(
+        "{method} sip:a@example.com SIP/2.0\r\n\
+         Via: SIP/2.0/UDP {from};branch=z9hG4bK{call_id};rport\r\n\
+         From: <sip:b@example.com>;tag=1\r\nTo: <sip:a@example.com>\r\n\
+         Call-ID: {call_id}\r\nCSeq: 1 {method}\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+    );
+    client.send_to(request.as_bytes(), rig.balancer.listeners()[0]).expect("sent");
 }
 
 #[test]

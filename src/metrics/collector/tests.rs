@@ -178,6 +178,7 @@ fn each_backend_has_its_health_from_the_start_and_as_it_is() {
         "sipring_probe_transitions_total{backend=\"two\",to=\"down\"} 0",
         "sipring_backend_outcomes_total{backend=\"two\",outcome=\"answered\"} 0",
         "sipring_backend_outcomes_total{backend=\"two\",outcome=\"unreachable\"} 0",
+        "sipring_backend_outcomes_total{backend=\"two\",outcome=\"silent\"} 0",
         "sipring_pool_panic 0",
     ] {
         assert_line(&first, line);

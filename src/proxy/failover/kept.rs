@@ -19,9 +19,13 @@ pub(in crate::proxy) struct Kept {
     pub(super) queued: bool,
     /// Where it came in.
     pub(in crate::proxy) ingress: Ingress,
-    /// Its length, bytes.
+    /// Its length, bytes; 0: it is only watched.
     pub(super) len: usize,
     pub(in crate::proxy) is_invite: bool,
+    /// Silence speaks against the backend: an INVITE gets a 100 even if it is passed on (RFC 3261
+    /// 17.2.1), a REGISTER is for the registrar. To others a proxy says nothing for as long as the
+    /// phone behind it does (RFC 4320 4.1).
+    pub(super) answers_itself: bool,
     /// Its backends, the first `tried` of them; the last one is current.
     pub(super) attempts: [BackendId; TRIES_MAX],
     pub(super) tried: u8,
@@ -54,7 +58,12 @@ impl Kept {
 
     /// Whether an attempt may follow.
     pub(super) fn may_try_again(&self, tries: u8) -> bool {
-        !self.cancelled && self.phase != Phase::Answered && self.tried < tries
+        self.has_copy() && !self.cancelled && self.phase != Phase::Answered && self.tried < tries
+    }
+
+    /// Whether it can be sent again.
+    pub(super) fn has_copy(&self) -> bool {
+        self.len > 0
     }
 }
 
@@ -80,6 +89,7 @@ impl Table {
             ingress,
             len: 0,
             is_invite: false,
+            answers_itself: false,
             attempts: [BackendId(0); TRIES_MAX],
             tried: 1,
             phase: Phase::Answered,
@@ -99,11 +109,8 @@ impl Table {
         }
     }
 
-    /// Takes a slot and copies the bytes into it.
+    /// Takes a slot and copies the bytes, [`COPY_MAX`] at most, into it.
     pub(super) fn insert(&mut self, key: TransactionKey, bytes: &[u8]) -> Option<KeptSlot> {
-        if bytes.len() > COPY_MAX {
-            return None;
-        }
         let index = self.free.pop()?;
         let start = index as usize * COPY_MAX;
         self.copies[start..start + bytes.len()].copy_from_slice(bytes);
