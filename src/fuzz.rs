@@ -8,7 +8,7 @@ mod operations;
 pub use crate::proxy::fuzz_token as token;
 pub use operations::operations;
 
-use crate::pool::{BackendSpec, Policy, Pool, State};
+use crate::pool::{BackendSpec, Intake, Policy, Pool, State};
 use crate::proxy::{
     Egress, FailoverSettings, Forwarded, Ingress, Key, Keys, LocalSocket, Now, PathMode, Proxy,
     Replaced, Role, Settings, Side, SocketIndex, Verdict,
@@ -128,9 +128,10 @@ fn pool(states: [State; 2]) -> Pool {
         state,
         sources: Vec::new(),
         side: 0,
+        intake: Intake::default(),
     };
     let backends = vec![backend(1, states[0]), backend(2, states[1])];
-    Pool::build(backends, Policy::CallIdHash, 7).expect("a good pool")
+    Pool::build(backends, Policy::CALL_ID_HASH, 7).expect("a good pool")
 }
 
 /// `tries`: attempts of a request.

@@ -10,8 +10,11 @@ pub const MESSAGE_SIZE_MAX: usize = 65_535;
 /// Workers in one process. A pair of workers shares a hand-off ring, so rings grow with the square.
 pub const WORKERS_MAX: usize = 256;
 
-/// Backends in one pool: a slot is 16 bits, and rendezvous walks them all.
+/// Backends in all pools together: a slot is 16 bits, and rendezvous walks them all.
 pub const BACKENDS_MAX: usize = 4096;
+
+/// `[[pool]]`s in one config: a place among them is 8 bits, and each worker has a turn for each.
+pub const GROUPS_MAX: usize = 64;
 
 /// Ports towards the backends that are all bound, whatever the number of workers.
 pub const BACKEND_PORTS_MAX: usize = 256;

@@ -41,7 +41,7 @@ fn config() -> Config {
         backend_ports: BackendPorts::Listener,
         pool: PoolConfig {
             name: "default".into(),
-            policy: Policy::CallIdHash,
+            policy: Policy::CALL_ID_HASH,
             health: HealthConfig::default(),
             backends: backends.to_vec(),
         },

@@ -149,7 +149,7 @@ fn smallest_file_gets_the_documented_defaults() {
     assert_eq!(config.admin, "127.0.0.1:9060".parse().unwrap());
     assert_eq!(config.listeners[0].bind, "0.0.0.0:5060".parse().unwrap());
     assert_eq!(config.listeners[0].advertise, None);
-    assert_eq!((config.pool.name.as_str(), config.pool.policy), ("default", Policy::CallIdHash));
+    assert_eq!((config.pool.name.as_str(), config.pool.policy), ("default", Policy::CALL_ID_HASH));
     let backend = &config.pool.backends[0];
     assert_eq!(backend.name, "10.0.0.11:5060");
     assert_eq!(backend.address, "10.0.0.11:5060".parse().unwrap());
@@ -188,7 +188,7 @@ fn every_key_reaches_the_configuration() {
     assert_eq!(config.listeners[1].advertise, Some(("2001:db8::ff".to_owned(), 5070)));
     assert_eq!(
         (config.pool.name.as_str(), config.pool.policy),
-        ("proxies", Policy::CallIdHashMaglev)
+        ("proxies", Policy::CALL_ID_HASH_MAGLEV)
     );
     let health = &config.pool.health;
     assert_eq!((health.enabled, health.method.as_str()), (true, "PING"));
@@ -221,7 +221,7 @@ fn every_key_reaches_the_configuration() {
 fn policies_and_backend_ports_by_their_other_names() {
     let other = |from: &str, to: &str| good(&SMALLEST.replace(from, to));
     let rendezvous = other("[[pool]]", "[[pool]]\nhash = \"rendezvous\"");
-    assert_eq!(rendezvous.pool.policy, Policy::CallIdHash);
+    assert_eq!(rendezvous.pool.policy, Policy::CALL_ID_HASH);
     let turn = other("[[pool]]", "[[pool]]\npolicy = \"round-robin\"");
     assert_eq!(turn.pool.policy, Policy::RoundRobin);
     let ports = good(&format!("backend_ports = \"listener\"\n{SMALLEST}"));

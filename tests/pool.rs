@@ -2,14 +2,23 @@
 //! values that may never change.
 
 use sipring::pool::{
-    BackendId, BackendSlot, BackendSpec, CallHash, Policy, Pool, PoolError, State, Turn,
+    BackendId, BackendSlot, BackendSpec, CallHash, GroupIndex, GroupSpec, Intake, Policy, Pool,
+    PoolError, State, Turn,
 };
 use std::net::SocketAddr;
 
 const SEED: u64 = 42;
-const HASH_POLICIES: [Policy; 2] = [Policy::CallIdHash, Policy::CallIdHashMaglev];
-const ALL_POLICIES: [Policy; 3] =
-    [Policy::CallIdHash, Policy::CallIdHashMaglev, Policy::RoundRobin];
+const HASH_POLICIES: [Policy; 2] = [Policy::CALL_ID_HASH, Policy::CALL_ID_HASH_MAGLEV];
+const ALL_POLICIES: [Policy; 8] = [
+    Policy::CALL_ID_HASH,
+    Policy::CALL_ID_HASH_MAGLEV,
+    Policy::RoundRobin,
+    Policy::Random,
+    Policy::LeastDialogs,
+    Policy::LeastTransactions,
+    Policy::LeastWork,
+    Policy::Latency,
+];
 const SIZES: [usize; 6] = [3, 16, 17, 26, 100, 1000];
 
 /// What Maglev may move beside the share of the backend that went, as a part of all calls.
@@ -26,6 +35,7 @@ fn spec(i: usize) -> BackendSpec {
         state: State::Ready,
         sources: Vec::new(),
         side: 0,
+        intake: Intake::default(),
     }
 }
 
@@ -52,6 +62,24 @@ fn build(specs: &[BackendSpec], policy: Policy) -> Pool {
     Pool::build(specs.to_vec(), policy, SEED).unwrap()
 }
 
+fn build_with_leaving(
+    all: &[BackendSpec],
+    leaving: &BackendSpec,
+    policy: Policy,
+) -> Result<Pool, PoolError> {
+    let group = GroupSpec::new("default", policy, all.to_vec());
+    Pool::build_groups(&[GroupSpec { leaving: vec![leaving.clone()], ..group }], Vec::new(), SEED)
+}
+
+fn choose(
+    pool: &Pool,
+    call: CallHash,
+    excluded: &[BackendSlot],
+    turn: &mut Turn,
+) -> Option<BackendSlot> {
+    pool.choose(GroupIndex(0), call, excluded, &(), turn).slot()
+}
+
 fn call_ids(count: usize) -> impl Iterator<Item = String> {
     (0..count).map(|i| format!("{i:08x}-a84b4c76e66710@198.51.100.7"))
 }
@@ -60,7 +88,7 @@ fn call_ids(count: usize) -> impl Iterator<Item = String> {
 fn placed(pool: &Pool, count: usize) -> Vec<BackendId> {
     let mut turn = Turn::default();
     let place = |call_id: String| {
-        let slot = pool.choose(pool.call_hash(call_id.as_bytes()), &[], &mut turn).unwrap();
+        let slot = choose(pool, pool.call_hash(call_id.as_bytes()), &[], &mut turn).unwrap();
         pool.backend(slot).id
     };
     call_ids(count).map(place).collect()
@@ -75,7 +103,7 @@ fn calls_for(backends: &[BackendSpec]) -> usize {
 fn placed_evenly(pool: &Pool) -> Vec<BackendId> {
     let step = u64::MAX / 65_537;
     let mut turn = Turn::default();
-    let mut place = |i| pool.choose(CallHash(i * step + step / 2), &[], &mut turn).unwrap();
+    let mut place = |i| choose(pool, CallHash(i * step + step / 2), &[], &mut turn).unwrap();
     (0..65_537).map(|i| pool.backend(place(i)).id).collect()
 }
 
@@ -100,11 +128,11 @@ fn moved_besides(gone: BackendId, before: &[BackendId], after: &[BackendId]) -> 
 #[test]
 fn rendezvous_moves_only_the_calls_of_a_removed_backend() {
     for all in pools() {
-        let before = placed(&build(&all, Policy::CallIdHash), calls_for(&all));
+        let before = placed(&build(&all, Policy::CALL_ID_HASH), calls_for(&all));
         for removed in samples(&all) {
             let mut rest = all.clone();
             let gone = id(&rest.remove(removed));
-            let after = placed(&build(&rest, Policy::CallIdHash), calls_for(&all));
+            let after = placed(&build(&rest, Policy::CALL_ID_HASH), calls_for(&all));
             assert_eq!(moved_besides(gone, &before, &after), 0, "N={}, {removed}", all.len());
         }
     }
@@ -113,11 +141,11 @@ fn rendezvous_moves_only_the_calls_of_a_removed_backend() {
 #[test]
 fn maglev_moves_at_most_one_percent_beside_the_share_of_a_removed_backend() {
     for all in pools() {
-        let before = placed_evenly(&build(&all, Policy::CallIdHashMaglev));
+        let before = placed_evenly(&build(&all, Policy::CALL_ID_HASH_MAGLEV));
         for removed in samples(&all) {
             let mut rest = all.clone();
             let gone = id(&rest.remove(removed));
-            let after = placed_evenly(&build(&rest, Policy::CallIdHashMaglev));
+            let after = placed_evenly(&build(&rest, Policy::CALL_ID_HASH_MAGLEV));
             let part = moved_besides(gone, &before, &after) as f64 / before.len() as f64;
             assert!(part <= MAGLEV_EXTRA_MAX, "N={} without {removed}: {part:.4}", all.len());
         }
@@ -127,9 +155,9 @@ fn maglev_moves_at_most_one_percent_beside_the_share_of_a_removed_backend() {
 #[test]
 fn maglev_without_its_heaviest_backend_moves_little_else() {
     let mut all = weighted(&[1, 2, 500, 3, 1, 2, 3, 4]);
-    let before = placed_evenly(&build(&all, Policy::CallIdHashMaglev));
+    let before = placed_evenly(&build(&all, Policy::CALL_ID_HASH_MAGLEV));
     let gone = id(&all.remove(2));
-    let after = placed_evenly(&build(&all, Policy::CallIdHashMaglev));
+    let after = placed_evenly(&build(&all, Policy::CALL_ID_HASH_MAGLEV));
     let part = moved_besides(gone, &before, &after) as f64 / before.len() as f64;
     assert!(part <= MAGLEV_EXTRA_MAX, "{part:.4}");
 }
@@ -162,9 +190,9 @@ fn a_second_drained_backend_moves_only_its_own_calls() {
 #[test]
 fn the_calls_of_a_drained_maglev_backend_spread_over_the_others_by_weight() {
     let mut all = weighted(&[6, 1, 2, 3, 4]);
-    let before = placed_evenly(&build(&all, Policy::CallIdHashMaglev));
+    let before = placed_evenly(&build(&all, Policy::CALL_ID_HASH_MAGLEV));
     all[0].state = State::Drained;
-    let after = placed_evenly(&build(&all, Policy::CallIdHashMaglev));
+    let after = placed_evenly(&build(&all, Policy::CALL_ID_HASH_MAGLEV));
     let moved: Vec<_> =
         before.iter().zip(&after).filter(|(a, b)| a != b).map(|(_, new)| *new).collect();
     for other in &all[1..] {
@@ -244,7 +272,7 @@ fn round_robin_with_equal_weights_rotates_in_the_order_of_the_config() {
     let pool = build(&specs(3), Policy::RoundRobin);
     let mut turn = Turn(0);
     let call = pool.call_hash(b"any");
-    let row: Vec<_> = (0..7).map(|_| pool.choose(call, &[], &mut turn).unwrap().0).collect();
+    let row: Vec<_> = (0..7).map(|_| choose(&pool, call, &[], &mut turn).unwrap().0).collect();
     assert_eq!(row, [0, 1, 2, 0, 1, 2, 0]);
 }
 
@@ -252,7 +280,7 @@ fn round_robin_with_equal_weights_rotates_in_the_order_of_the_config() {
 fn round_robin_goes_on_behind_the_one_it_chose() {
     let pool = build(&specs(4), Policy::RoundRobin);
     let (call, mut turn) = (pool.call_hash(b"any"), Turn(0));
-    let mut next = |excluded: &[BackendSlot]| pool.choose(call, excluded, &mut turn).unwrap().0;
+    let mut next = |excluded: &[BackendSlot]| choose(&pool, call, excluded, &mut turn).unwrap().0;
     assert_eq!(next(&[BackendSlot(0), BackendSlot(1)]), 2);
     assert_eq!(next(&[]), 3);
     assert_eq!(next(&[]), 0);
@@ -262,7 +290,7 @@ fn round_robin_goes_on_behind_the_one_it_chose() {
 fn a_turn_of_a_longer_row_is_taken_over() {
     let pool = build(&specs(5), Policy::RoundRobin);
     let mut turn = Turn(u64::MAX);
-    let slot = pool.choose(pool.call_hash(b"any"), &[], &mut turn).unwrap();
+    let slot = choose(&pool, pool.call_hash(b"any"), &[], &mut turn).unwrap();
     assert_eq!(u64::from(slot.0), u64::MAX % 5);
 }
 
@@ -276,7 +304,7 @@ fn weight_zero_drained_and_down_take_no_new_calls() {
         assert!(calls.iter().all(|call| *call == id(&all[3])), "{policy:?}");
         all[3].state = State::Drained;
         let pool = build(&all, policy);
-        assert_eq!(pool.choose(pool.call_hash(b"x"), &[], &mut Turn(0)), None, "{policy:?}");
+        assert_eq!(choose(&pool, pool.call_hash(b"x"), &[], &mut Turn(0)), None, "{policy:?}");
         assert!(!pool.backends().iter().any(|backend| backend.takes_new_calls()));
     }
 }
@@ -285,7 +313,7 @@ fn weight_zero_drained_and_down_take_no_new_calls() {
 fn an_empty_pool_has_nobody() {
     for policy in ALL_POLICIES {
         let pool = build(&[], policy);
-        assert_eq!(pool.choose(pool.call_hash(b"x"), &[], &mut Turn(0)), None);
+        assert_eq!(choose(&pool, pool.call_hash(b"x"), &[], &mut Turn(0)), None);
         assert_eq!(pool.by_id(BackendId(0)), None);
         assert_eq!(pool.by_source("127.0.0.1:5060".parse().unwrap()), None);
     }
@@ -299,10 +327,10 @@ fn excluded_backends_are_passed_over() {
         for call_id in call_ids(500) {
             let call = pool.call_hash(call_id.as_bytes());
             for count in 0..5 {
-                let slot = pool.choose(call, &slots[..count], &mut Turn(7)).unwrap();
+                let slot = choose(&pool, call, &slots[..count], &mut Turn(7)).unwrap();
                 assert!(usize::from(slot.0) >= count, "{policy:?} chose {slot:?}");
             }
-            assert_eq!(pool.choose(call, &slots, &mut Turn(7)), None, "{policy:?}");
+            assert_eq!(choose(&pool, call, &slots, &mut Turn(7)), None, "{policy:?}");
         }
     }
 }
@@ -313,10 +341,10 @@ fn excluding_others_leaves_a_call_where_it_was() {
         let pool = build(&specs(16), policy);
         for call_id in call_ids(500) {
             let call = pool.call_hash(call_id.as_bytes());
-            let slot = pool.choose(call, &[], &mut Turn(0)).unwrap();
+            let slot = choose(&pool, call, &[], &mut Turn(0)).unwrap();
             let others: Vec<_> = (0..16).map(BackendSlot).filter(|other| *other != slot).collect();
-            assert_eq!(pool.choose(call, &others[..5], &mut Turn(0)), Some(slot));
-            assert_eq!(pool.choose(call, &others, &mut Turn(0)), Some(slot));
+            assert_eq!(choose(&pool, call, &others[..5], &mut Turn(0)), Some(slot));
+            assert_eq!(choose(&pool, call, &others, &mut Turn(0)), Some(slot));
         }
     }
 }
@@ -326,21 +354,21 @@ fn an_exclusion_named_twice_counts_once() {
     for policy in ALL_POLICIES {
         let pool = build(&specs(2), policy);
         let twice = [BackendSlot(0), BackendSlot(0)];
-        let slot = pool.choose(pool.call_hash(b"x"), &twice, &mut Turn(0));
+        let slot = choose(&pool, pool.call_hash(b"x"), &twice, &mut Turn(0));
         assert_eq!(slot, Some(BackendSlot(1)), "{policy:?}");
     }
 }
 
 #[test]
 fn another_seed_places_calls_elsewhere() {
-    let [one, two] = [1, 2].map(|seed| Pool::build(specs(16), Policy::CallIdHash, seed).unwrap());
+    let [one, two] = [1, 2].map(|seed| Pool::build(specs(16), Policy::CALL_ID_HASH, seed).unwrap());
     let same = placed(&one, 4000).iter().zip(placed(&two, 4000)).filter(|(a, b)| *a == b).count();
     assert!((150..350).contains(&same), "{same} of 4000, by chance 250");
 }
 
 #[test]
 fn backends_are_found_by_identity_and_address() {
-    let pool = build(&specs(26), Policy::CallIdHash);
+    let pool = build(&specs(26), Policy::CALL_ID_HASH);
     for (i, backend) in pool.backends().iter().enumerate() {
         let slot = BackendSlot(i as u16);
         assert_eq!(pool.by_id(BackendId::of_name(&format!("proxy-{i}"))), Some(slot));
@@ -367,7 +395,7 @@ fn a_source_is_the_exact_address_first_and_then_the_first_network_of_the_config(
     let all: Vec<_> = networks.iter().enumerate().map(with_sources).collect();
     let find = |all: &[BackendSpec], source: &str| {
         let source: SocketAddr = source.parse().unwrap();
-        build(all, Policy::CallIdHash).by_source(source).map(|slot| slot.0)
+        build(all, Policy::CALL_ID_HASH).by_source(source).map(|slot| slot.0)
     };
     assert_eq!(find(&all, "10.0.0.4:5060"), Some(4), "the address itself");
     assert_eq!(find(&all, "10.0.0.4:5061"), Some(0), "another port is in the network only");
@@ -399,12 +427,11 @@ fn pools_that_cannot_be_are_refused() {
 
 #[test]
 fn a_leaving_backend_is_found_by_its_identity_and_by_nothing_new() {
-    for policy in [Policy::CallIdHash, Policy::CallIdHashMaglev, Policy::RoundRobin] {
+    for policy in ALL_POLICIES {
         let mut all = specs(4);
         let gone = all.pop().expect("four");
         let without = build(&all, policy);
-        let pool = Pool::build_with_leaving(all.clone(), vec![gone.clone()], policy, SEED);
-        let pool = pool.expect("a good pool");
+        let pool = build_with_leaving(&all, &gone, policy).expect("a good pool");
         let slot = pool.by_id(id(&gone)).expect("its dialogs go on");
         assert_eq!(pool.backend(slot).spec.address, gone.address);
         assert_eq!(pool.by_address(gone.address), Some(slot));
@@ -417,22 +444,19 @@ fn a_leaving_backend_is_found_by_its_identity_and_by_nothing_new() {
 fn a_leaving_backend_may_have_the_address_of_one_that_stays() {
     let all = specs(2);
     let renamed = BackendSpec { name: "an earlier name".into(), ..all[0].clone() };
-    let pool =
-        Pool::build_with_leaving(all.clone(), vec![renamed.clone()], Policy::CallIdHash, SEED);
-    let pool = pool.expect("a good pool");
+    let pool = build_with_leaving(&all, &renamed, Policy::CALL_ID_HASH).expect("a good pool");
     let by_name = |spec| pool.backend(pool.by_id(id(spec)).expect("it is there")).spec.address;
     assert_eq!(by_name(&renamed), by_name(&all[0]));
     let by_address = pool.by_address(all[0].address).expect("it is there");
     assert_eq!(pool.backend(by_address).spec.name, all[0].name);
     assert_eq!(pool.by_source(all[0].address), Some(by_address));
-    let twice = vec![all[0].clone()];
-    assert!(Pool::build_with_leaving(all, twice, Policy::CallIdHash, SEED).is_err(), "same name");
+    assert!(build_with_leaving(&all, &all[0], Policy::CALL_ID_HASH).is_err(), "same name");
 }
 
 #[test]
 fn a_debug_print_does_not_tell_the_seed() {
     const SECRET: u64 = 0x5eed_5eed_5eed_5eed;
-    let text = format!("{:?}", Pool::build(specs(2), Policy::CallIdHash, SECRET).unwrap());
+    let text = format!("{:?}", Pool::build(specs(2), Policy::CALL_ID_HASH, SECRET).unwrap());
     assert!(text.contains("proxy-1") && !text.contains(&SECRET.to_string()));
 }
 
@@ -452,7 +476,7 @@ mod golden {
 
     #[test]
     fn call_hashes() {
-        let pool = build(&[], Policy::CallIdHash);
+        let pool = build(&[], Policy::CALL_ID_HASH);
         let calls: [&[u8]; 3] = [b"a84b4c76e66710@pc33.atlanta.example.com", b"1", b""];
         assert_eq!(
             calls.map(|call| pool.call_hash(call).0),
@@ -464,12 +488,12 @@ mod golden {
         let pool = build(all, policy);
         let mut call_ids = call_ids(16);
         let mut next = || pool.call_hash(call_ids.next().unwrap().as_bytes());
-        std::array::from_fn(|_| pool.choose(next(), &[], &mut Turn(0)).unwrap().0)
+        std::array::from_fn(|_| choose(&pool, next(), &[], &mut Turn(0)).unwrap().0)
     }
 
     #[test]
     fn rendezvous() {
-        let policy = Policy::CallIdHash;
+        let policy = Policy::CALL_ID_HASH;
         assert_eq!(
             choices(&specs(16), policy),
             [0, 4, 11, 4, 15, 5, 5, 12, 12, 5, 9, 15, 1, 9, 11, 14]
@@ -482,7 +506,7 @@ mod golden {
 
     #[test]
     fn maglev() {
-        let policy = Policy::CallIdHashMaglev;
+        let policy = Policy::CALL_ID_HASH_MAGLEV;
         assert_eq!(
             choices(&specs(16), policy),
             [9, 7, 14, 12, 7, 11, 14, 0, 7, 7, 6, 4, 5, 8, 0, 12]

@@ -85,9 +85,9 @@ fn show_key(f: &mut Formatter<'_>, name: &str, key: Option<Key>) -> fmt::Result 
 
 pub(super) fn policy(policy: Policy) -> (&'static str, Option<&'static str>) {
     match policy {
-        Policy::CallIdHash => ("call-id-hash", Some("rendezvous")),
-        Policy::CallIdHashMaglev => ("call-id-hash", Some("maglev")),
-        Policy::RoundRobin => ("round-robin", None),
+        Policy::CALL_ID_HASH => ("call-id-hash", Some("rendezvous")),
+        Policy::CALL_ID_HASH_MAGLEV => ("call-id-hash", Some("maglev")),
+        _ => ("round-robin", None),
     }
 }
 

@@ -6,7 +6,7 @@ use super::report::{Problem, Report};
 use super::{ADMIN, BACKEND_PORTS, BackendConfig, BackendPorts, Cluster, Config, Listener};
 use super::{LogLevel, PoolConfig};
 use crate::limits::{BACKEND_PORTS_MAX, BACKENDS_MAX, SOCKETS_MAX};
-use crate::pool::{BackendSpec, Policy, Pool, PoolError, State};
+use crate::pool::{BackendSpec, Intake, Policy, Pool, PoolError, State};
 use crate::proxy::PathMode;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -69,8 +69,8 @@ fn pool(raw: RawPool, seed: u64, report: &mut Report) -> PoolConfig {
             }
             Policy::RoundRobin
         }
-        (_, Some(At { value: HashName::Maglev, .. })) => Policy::CallIdHashMaglev,
-        _ => Policy::CallIdHash,
+        (_, Some(At { value: HashName::Maglev, .. })) => Policy::CALL_ID_HASH_MAGLEV,
+        _ => Policy::CALL_ID_HASH,
     };
     let backends: Vec<BackendConfig> = raw
         .backends
@@ -332,9 +332,11 @@ fn identities_differ(backends: &[BackendConfig], policy: Policy, seed: u64, repo
         state: backend.state,
         sources: Vec::new(),
         side: 0,
+        intake: Intake::default(),
     };
     let title = match Pool::build(backends.iter().map(spec).collect(), policy, seed) {
         Ok(_) => return,
+        Err(PoolError::Groups(count)) => format!("there are {count} pools"),
         Err(PoolError::TooMany(count)) => format!("there are {count} backends"),
         Err(PoolError::SameName(name)) => format!("two backends have the name `{name}`"),
         Err(PoolError::SameAddress(one, other)) => {

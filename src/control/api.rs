@@ -15,7 +15,7 @@ mod query;
 
 use super::fleet::{Admin, Who};
 use super::operator::Operator;
-use crate::pool::{Policy, Pool};
+use crate::pool::{GroupIndex, Policy, Pool};
 use answers::Where;
 use query::Query;
 use serde::Serialize;
@@ -187,8 +187,8 @@ fn by_policy(
     call_id: &[u8],
 ) -> (Option<String>, &'static str, &'static str) {
     match policy {
-        Policy::CallIdHash | Policy::CallIdHashMaglev => {
-            match pool.choose_by_hash(pool.call_hash(call_id), &[]) {
+        Policy::Hash { .. } => {
+            match pool.choose_by_hash(GroupIndex(0), pool.call_hash(call_id), &[]) {
                 Some(slot) => {
                     let name = pool.backend(slot).spec.name.clone();
                     (Some(name), "policy", "a new call: the hash of its Call-ID")
@@ -196,10 +196,10 @@ fn by_policy(
                 None => (None, "nobody", "no backend takes new calls: 480"),
             }
         }
-        Policy::RoundRobin if pool.backends().iter().any(|one| one.takes_new_calls()) => {
+        _ if pool.backends().iter().any(|one| one.takes_new_calls()) => {
             (None, "policy", "a new call: whose turn it is, whatever its Call-ID")
         }
-        Policy::RoundRobin => (None, "nobody", "no backend takes new calls: 480"),
+        _ => (None, "nobody", "no backend takes new calls: 480"),
     }
 }
 

@@ -8,7 +8,7 @@ use super::{Failure, log, ports, prober};
 use crate::config::Config;
 use crate::io::os;
 use crate::metrics::{Cells, Metrics, Probes, Reloads, Source};
-use crate::pool::{BackendId, Pool, PoolError};
+use crate::pool::{BackendId, GroupSpec, Pool, PoolError};
 use crate::proxy::{FailoverSettings, Key, Keys, LocalSocket, Role, Settings, Side};
 use crate::worker::{Answer, Plan, Workers};
 use arc_swap::ArcSwap;
@@ -255,8 +255,11 @@ impl Balancer {
 
 /// The pool that follows from fleet and config.
 pub(super) fn build(fleet: &Fleet, config: &Config) -> Result<Pool, PoolError> {
-    let (policy, seed) = (config.pool.policy, config.cluster.hash_seed);
-    Pool::build_with_leaving(fleet.effective(), fleet.leaving(), policy, seed)
+    let group = GroupSpec {
+        leaving: fleet.leaving(),
+        ..GroupSpec::new(&config.pool.name, config.pool.policy, fleet.effective())
+    };
+    Pool::build_groups(&[group], Vec::new(), config.cluster.hash_seed)
 }
 
 /// The machine's answers that the plan needs.

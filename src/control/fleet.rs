@@ -304,6 +304,7 @@ impl Fleet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::Intake;
     use std::time::Duration;
 
     fn fleet() -> Fleet {
@@ -314,6 +315,7 @@ mod tests {
             state,
             sources: Vec::new(),
             side: 0,
+            intake: Intake::default(),
         };
         let specs =
             vec![spec("a", State::Ready), spec("b", State::Drained), spec("c", State::Down)];

@@ -14,7 +14,7 @@
 use super::Failure;
 use crate::config::{BackendPorts, Config, Listener};
 use crate::limits::SOCKETS_MAX;
-use crate::pool::BackendSpec;
+use crate::pool::{BackendSpec, Intake};
 use crate::proxy::{LocalSocket, Role, Side, SocketIndex};
 use std::net::{IpAddr, SocketAddr};
 
@@ -191,6 +191,7 @@ fn backends_by_side(
         state: backend.state,
         sources: backend.sources.clone(),
         side: locals.iter().position(|local| local == source).unwrap_or_default() as u8,
+        intake: Intake::default(),
     });
     let specs = specs.collect();
     Ok((locals, specs))

@@ -1,6 +1,6 @@
 //! Why a pool cannot be built, in words for the operator.
 
-use crate::limits::BACKENDS_MAX;
+use crate::limits::{BACKENDS_MAX, GROUPS_MAX};
 use std::fmt;
 
 /// Why a pool cannot be built.
@@ -8,9 +8,11 @@ use std::fmt;
 pub enum PoolError {
     /// More than [`crate::limits::BACKENDS_MAX`].
     TooMany(usize),
+    /// No pool, or more than [`crate::limits::GROUPS_MAX`].
+    Groups(usize),
     /// Two backends of the same name.
     SameName(String),
-    /// Two backends of the same address (their names).
+    /// Two backends of one pool with the same address (their names).
     SameAddress(String, String),
     /// The names of two backends have the same identity: rename one.
     SameIdentity(String, String),
@@ -19,6 +21,9 @@ pub enum PoolError {
 impl fmt::Display for PoolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Groups(count) => {
+                write!(f, "there are {count} pools: give 1 to {GROUPS_MAX}")
+            }
             Self::TooMany(count) => write!(
                 f,
                 "the pool has {count} backends and {BACKENDS_MAX} are possible: remove some, \
@@ -53,6 +58,7 @@ mod tests {
     fn each_text_names_what_was_found_and_what_to_do() {
         let two = || ("a".to_string(), "b".to_string());
         let cases = [
+            (PoolError::Groups(65), ["65", "64", "give 1"]),
             (PoolError::TooMany(4097), ["4097", "4096", "remove"]),
             (PoolError::SameName("a".into()), ["\"a\"", "two", "give each"]),
             (PoolError::SameAddress(two().0, two().1), ["\"a\"", "\"b\"", "remove one"]),

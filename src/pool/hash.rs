@@ -34,6 +34,12 @@ impl CallHasher {
     }
 }
 
+/// One number for a list of identities in their order: equal lists, and as good as no others, have the
+/// same.
+pub(super) fn layout(ids: impl Iterator<Item = BackendId>) -> u64 {
+    ids.fold(0, |sum, id| mix(sum.wrapping_add(0x9e37_79b9_7f4a_7c15)) ^ mix(u64::from(id.0) + 1))
+}
+
 /// A bijection of 64 bits in which each bit of the input changes about half of the output
 /// (the finaliser of SplitMix64).
 #[inline]

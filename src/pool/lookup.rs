@@ -19,7 +19,8 @@ pub(super) struct Lookup {
 }
 
 impl Lookup {
-    /// Those from `staying` on are leaving: an address may be theirs and another's.
+    /// Those from `staying` on are leaving: an address may be theirs and another's. Of the others it
+    /// may be theirs and another group's.
     pub(super) fn build(
         backends: &[Backend],
         staying: usize,
@@ -54,7 +55,9 @@ impl Lookup {
         }
         match self.by_address.entry(backend.spec.address) {
             Entry::Vacant(free) => drop(free.insert(slot)),
-            Entry::Occupied(taken) if stays => {
+            Entry::Occupied(taken)
+                if stays && backends[usize::from(taken.get().0)].group == backend.group =>
+            {
                 return Err(PoolError::SameAddress(name(*taken.get()), name(slot)));
             }
             Entry::Occupied(_) => {}

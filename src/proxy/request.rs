@@ -11,7 +11,7 @@ use super::target::{Chooser, Stop, Target};
 use super::validate::Request;
 use super::{Egress, Forwarded, Ingress, Now, Proxy, Verdict};
 use crate::limits::DATAGRAM_SIZE_MAX;
-use crate::pool::Pool;
+use crate::pool::{GroupIndex, Pool};
 use crate::sip::{Fault, Message, Span, Start, Uri};
 
 /// The way of a request, and what chose it.
@@ -135,7 +135,7 @@ impl Proxy {
         let outcome = self.pins.insert_or_refresh(key, backend, class, now.seconds());
         if outcome == Outcome::Full && by == Routed::Policy {
             let call = pool.call_hash(request.call_id);
-            if let Some(slot) = pool.choose_by_hash(call, &[]) {
+            if let Some(slot) = pool.choose_by_hash(GroupIndex(0), call, &[]) {
                 return Way { target: Target::Backend(slot), by: Routed::Unpinned, ..way };
             }
         }

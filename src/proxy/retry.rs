@@ -7,7 +7,7 @@ use super::reason::{Answer, FailoverCause as Cause, Method, Routed};
 use super::target::Target;
 use super::validate::Request;
 use super::{Egress, Forwarded, Ingress, Now, Proxy, Verdict};
-use crate::pool::{BackendId, BackendSlot, Pool};
+use crate::pool::{BackendId, BackendSlot, GroupIndex, Pool};
 use crate::sip::{Header, Message, Start, Values};
 use std::net::SocketAddr;
 
@@ -151,7 +151,7 @@ impl Proxy {
             tried[count] = backend;
             count += 1;
         }
-        pool.choose_by_hash(pool.call_hash(call_id), &tried[..count])
+        pool.choose_by_hash(GroupIndex(0), pool.call_hash(call_id), &tried[..count])
     }
 
     fn retry(

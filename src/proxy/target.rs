@@ -12,7 +12,7 @@ use super::token::{BadToken, Kind, Pair, Party, Token, from_tag_hash};
 use super::validate::Request;
 use super::{Ingress, Replaced, SocketIndex};
 use crate::limits::PASSAGES_MAX;
-use crate::pool::{BackendId, BackendSlot, Pool, State, Turn};
+use crate::pool::{BackendId, BackendSlot, GroupIndex, Pool, State, Turn};
 use crate::sip::{Span, Uri};
 use std::net::SocketAddr;
 
@@ -194,7 +194,7 @@ impl Chooser<'_> {
         let found = |slot, by| Ok((Target::Backend(slot), by));
         let nobody = Err(Stop::Answer(Answer::NoBackend));
         if self.spiral.passages > 0 {
-            return match self.pool.choose_by_hash(call, self.spiral.backends()) {
+            return match self.pool.choose_by_hash(GroupIndex(0), call, self.spiral.backends()) {
                 Some(slot) => found(slot, Routed::Spiral),
                 None => Err(Stop::Answer(Answer::Loop)),
             };
@@ -214,12 +214,12 @@ impl Chooser<'_> {
         }
         if request.to_tag.is_some() || matches!(request.method, Method::Ack | Method::Cancel) {
             // Not new, but nothing is left of its past: the hash finds most of them again.
-            return match self.pool.choose_by_hash(call, &[]) {
+            return match self.pool.choose_by_hash(GroupIndex(0), call, &[]) {
                 Some(slot) => found(slot, Routed::Hash),
                 None => nobody,
             };
         }
-        match self.pool.choose(call, &[], self.turn) {
+        match self.pool.choose(GroupIndex(0), call, &[], &(), self.turn).slot() {
             Some(slot) => found(slot, Routed::Policy),
             None => nobody,
         }
@@ -237,7 +237,7 @@ impl Chooser<'_> {
         };
         let slot = pin.and_then(|id| self.pool.by_id(id)).or_else(|| {
             let call = self.pool.call_hash(other.of(request.message.bytes));
-            self.pool.choose_by_hash(call, &[])
+            self.pool.choose_by_hash(GroupIndex(0), call, &[])
         });
         match slot {
             Some(slot) => Ok((Target::Backend(slot), Routed::Replaced)),

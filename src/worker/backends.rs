@@ -234,7 +234,7 @@ impl Backends {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::{self, BackendSpec, Policy};
+    use crate::pool::{self, BackendSpec, Intake, Policy};
 
     const LOCAL_SOCKETS: usize = 3;
 
@@ -246,8 +246,9 @@ mod tests {
             state: pool::State::Ready,
             sources: Vec::new(),
             side: 0,
+            intake: Intake::default(),
         };
-        Pool::build(addresses.iter().map(spec).collect(), Policy::CallIdHash, 0).unwrap()
+        Pool::build(addresses.iter().map(spec).collect(), Policy::CALL_ID_HASH, 0).unwrap()
     }
 
     fn egress(slot: u16, to: &str) -> Egress {

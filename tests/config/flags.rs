@@ -63,7 +63,7 @@ fn flags_with_one_value_replace_that_of_the_file() {
         assert!(!config.record_route);
     }
     // The flag names the policy, the file its hash.
-    assert_eq!(load(LARGEST, &flags).unwrap().config.pool.policy, Policy::CallIdHashMaglev);
+    assert_eq!(load(LARGEST, &flags).unwrap().config.pool.policy, Policy::CALL_ID_HASH_MAGLEV);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A small world for whole datagrams: two listeners, three backends, and a shard to push them through.
 
-use sipring::pool::{BackendSpec, Policy, Pool, State};
+use sipring::pool::{BackendSpec, Intake, Policy, Pool, State};
 use sipring::proxy::{
     Egress, FailoverSettings, Ingress, Key, Keys, LocalSocket, Now, PathMode, Proxy, Replaced,
     Role, Settings, Side, SocketIndex, Verdict,
@@ -42,6 +42,7 @@ pub(crate) fn backends() -> Vec<BackendSpec> {
             state: State::Ready,
             sources: Vec::new(),
             side: 0,
+            intake: Intake::default(),
         })
         .collect()
 }
@@ -90,7 +91,7 @@ impl World {
     }
 
     pub(crate) fn with(settings: Settings, backends: Vec<BackendSpec>) -> Self {
-        let pool = Pool::build(backends, Policy::CallIdHash, 7).expect("a good pool");
+        let pool = Pool::build(backends, Policy::CALL_ID_HASH, 7).expect("a good pool");
         let proxy = Proxy::new(Arc::new(settings.clone()), [1, 2, 3, 4]);
         Self { settings, pool, proxy, now: Now { ms: 1_000_000 } }
     }
@@ -102,7 +103,7 @@ impl World {
 
     /// Other backends in the same node.
     pub(crate) fn publish(&mut self, backends: Vec<BackendSpec>) {
-        self.pool = Pool::build(backends, Policy::CallIdHash, 7).expect("a good pool");
+        self.pool = Pool::build(backends, Policy::CALL_ID_HASH, 7).expect("a good pool");
     }
 
     /// What the shard sends by itself by now.

@@ -277,7 +277,7 @@ fn seeds(count: u64) -> Vec<u64> {
 fn calls_survive_loss_restarts_moves_drains_and_reordering() {
     let scenario = Scenario {
         nodes: 3,
-        policy: Policy::CallIdHash,
+        policy: Policy::CALL_ID_HASH,
         calls: 60,
         faults: HOSTILE,
         disruptions: EVERYTHING,
@@ -295,7 +295,7 @@ fn calls_survive_loss_restarts_moves_drains_and_reordering() {
 fn the_same_holds_with_the_table_of_maglev() {
     let scenario = Scenario {
         nodes: 2,
-        policy: Policy::CallIdHashMaglev,
+        policy: Policy::CALL_ID_HASH_MAGLEV,
         calls: 40,
         faults: HOSTILE,
         disruptions: &[Disruption::Restart, Disruption::Move, Disruption::Reorder],
@@ -323,7 +323,7 @@ fn pins_alone_carry_round_robin_through_drains_and_their_dialogs_return_to_zero(
 fn a_kind_network_repeats_nothing_and_uses_every_backend() {
     let scenario = Scenario {
         nodes: 2,
-        policy: Policy::CallIdHash,
+        policy: Policy::CALL_ID_HASH,
         calls: 60,
         faults: Faults { loss_percent: 0, repeat_percent: 0, delay_ms_max: 20 },
         disruptions: &[],
@@ -343,7 +343,7 @@ fn a_kind_network_repeats_nothing_and_uses_every_backend() {
 fn a_seed_is_a_run() {
     let scenario = Scenario {
         nodes: 3,
-        policy: Policy::CallIdHash,
+        policy: Policy::CALL_ID_HASH,
         calls: 20,
         faults: HOSTILE,
         disruptions: EVERYTHING,

@@ -25,7 +25,7 @@ struct Server {
 
 impl Server {
     fn start(bounds: Bounds) -> Self {
-        let pool = Pool::build(vec![], Policy::CallIdHash, 0).expect("an empty pool");
+        let pool = Pool::build(vec![], Policy::CALL_ID_HASH, 0).expect("an empty pool");
         let cells = Arc::new(Cells::new(vec![]));
         let source = Source {
             cells: vec![cells.clone()],

@@ -87,7 +87,9 @@ fn where_and_pins_agree_with_the_pool() {
     let pool = api.0.balancer.pool();
     for call_id in ["a@b", "c d", "e+f"] {
         let found = api.get(&format!("/api/v1/where?call_id={}", call_id.replace(' ', "%20")));
-        let slot = pool.choose_by_hash(pool.call_hash(call_id.as_bytes()), &[]).unwrap();
+        let slot = pool
+            .choose_by_hash(crate::pool::GroupIndex(0), pool.call_hash(call_id.as_bytes()), &[])
+            .unwrap();
         assert_eq!(found["backend"], pool.backend(slot).spec.name.as_str());
         assert_eq!((&found["by"], &found["call_id"]), (&"policy".into(), &call_id.into()));
     }

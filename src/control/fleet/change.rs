@@ -175,6 +175,7 @@ impl Awaited {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::Intake;
     use crate::pool::State;
 
     const HOUR: Duration = Duration::from_secs(3600);
@@ -187,6 +188,7 @@ mod tests {
             state,
             sources: Vec::new(),
             side: 0,
+            intake: Intake::default(),
         }
     }
 

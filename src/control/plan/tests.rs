@@ -36,7 +36,7 @@ pub(in super::super) fn config(
         backend_ports: ports,
         pool: PoolConfig {
             name: "default".into(),
-            policy: Policy::CallIdHash,
+            policy: Policy::CALL_ID_HASH,
             health: HealthConfig::default(),
             backends: backends.iter().enumerate().map(backend).collect(),
         },

@@ -1,7 +1,7 @@
 //! Samples made by hand: rates and shares at their edges.
 
 use super::*;
-use crate::pool::{BackendSpec, Policy};
+use crate::pool::{BackendSpec, Intake, Policy};
 
 fn pool(names: &[&str]) -> Pool {
     let spec = |(n, name): (usize, &&str)| BackendSpec {
@@ -11,9 +11,10 @@ fn pool(names: &[&str]) -> Pool {
         state: State::Ready,
         sources: Vec::new(),
         side: 0,
+        intake: Intake::default(),
     };
     let specs = names.iter().enumerate().map(spec).collect();
-    Pool::build(specs, Policy::CallIdHash, 0).expect("good backends")
+    Pool::build(specs, Policy::CALL_ID_HASH, 0).expect("good backends")
 }
 
 fn members(pool: &Pool) -> super::super::fleet::Fleet {

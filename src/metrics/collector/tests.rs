@@ -1,18 +1,26 @@
 //! Fake workers' cells in, exposition text out.
 
 use super::*;
-use crate::pool::{BackendId, BackendSpec, Policy};
+use crate::pool::{BackendId, BackendSpec, Intake, Policy};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 fn spec(name: &str, port: u16, state: State) -> BackendSpec {
     let address = ([127, 0, 0, 1], port).into();
-    BackendSpec { name: name.into(), address, weight: 3, state, sources: vec![], side: 0 }
+    BackendSpec {
+        name: name.into(),
+        address,
+        weight: 3,
+        state,
+        sources: vec![],
+        side: 0,
+        intake: Intake::default(),
+    }
 }
 
 fn source() -> Source {
     let specs = vec![spec("one", 5061, State::Ready), spec("two", 5062, State::Drained)];
-    let pool = Pool::build(specs, Policy::CallIdHash, 0).expect("two good backends");
+    let pool = Pool::build(specs, Policy::CALL_ID_HASH, 0).expect("two good backends");
     let ids: Vec<_> = pool.backends().iter().map(|backend| backend.id).collect();
     Source {
         cells: (0..2).map(|_| Arc::new(Cells::new(ids.clone()))).collect(),
@@ -207,7 +215,7 @@ fn each_backend_has_its_health_from_the_start_and_as_it_is() {
 #[test]
 fn a_name_with_quotes_stays_one_label() {
     let source = source();
-    let pool = Pool::build(vec![spec("a\"b\\", 1, State::Ready)], Policy::CallIdHash, 0);
+    let pool = Pool::build(vec![spec("a\"b\\", 1, State::Ready)], Policy::CALL_ID_HASH, 0);
     source.pool.store(Arc::new(pool.expect("one good backend")));
     let line = r#"sipring_backend_weight{backend="a\"b\\"} 3"#;
     assert_line(&text(&source), line);

@@ -30,7 +30,7 @@
 
 use super::super::hash::{mix, scale, spread};
 use super::schedule::Schedule;
-use super::{BackendSlot, CallHash, Candidate, nobody_left};
+use super::{BackendSlot, CallHash, Candidate};
 
 /// Entries; a prime. For ever the same, since every change moves nearly every call.
 const SIZE: usize = 65_537;
@@ -39,7 +39,7 @@ const SIZE: usize = 65_537;
 const PURPOSE_START: u32 = 1;
 const PURPOSE_STRIDE: u32 = 2;
 
-/// Random looks for somebody who is not excluded, before the table is walked.
+/// Random looks for somebody who is not passed over, before the table is walked.
 const LOOKS_MAX: u64 = 64;
 
 /// The table, and who is in it.
@@ -63,31 +63,35 @@ impl Maglev {
     }
 
     #[inline]
-    pub(super) fn choose(&self, call: CallHash, excluded: &[BackendSlot]) -> Option<BackendSlot> {
+    pub(super) fn choose(
+        &self,
+        call: CallHash,
+        accepts: &impl Fn(BackendSlot) -> bool,
+    ) -> Option<BackendSlot> {
         let entry = scale(call.0, SIZE);
         let slot = *self.entries.get(entry)?;
-        if !excluded.contains(&slot) {
+        if accepts(slot) {
             return Some(slot);
         }
-        self.choose_beyond(call, entry, excluded)
+        self.choose_beyond(call, entry, accepts)
     }
 
     /// Looks into entries that follow from the call, and from `entry` on where nearly the whole
-    /// table is excluded. Every taker has an entry, so the walk finds one.
+    /// table is passed over. Every taker has an entry, so the walk finds one.
     #[cold]
     fn choose_beyond(
         &self,
         call: CallHash,
         entry: usize,
-        excluded: &[BackendSlot],
+        accepts: &impl Fn(BackendSlot) -> bool,
     ) -> Option<BackendSlot> {
-        if nobody_left(&self.takers, excluded) {
+        if !self.takers.iter().any(|slot| accepts(*slot)) {
             return None;
         }
         let looks =
             (1..=LOOKS_MAX).map(|look| self.entries[scale(mix(call.0.wrapping_add(look)), SIZE)]);
         let walk = self.entries[entry..].iter().chain(&self.entries[..entry]).copied();
-        looks.chain(walk).find(|slot| !excluded.contains(slot))
+        looks.chain(walk).find(|slot| accepts(*slot))
     }
 }
 
@@ -129,18 +133,8 @@ fn pass_over(owners: &mut [usize], takes: impl Fn(usize) -> bool) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::BackendId;
+    use super::super::candidates_of as candidates;
     use super::*;
-
-    fn candidates(weights: &[u16]) -> Vec<Candidate> {
-        let candidate = |(place, weight): (usize, &u16)| Candidate {
-            id: BackendId::of_name(&format!("proxy-{place}")),
-            slot: BackendSlot(place as u16),
-            weight: *weight,
-            takes: true,
-        };
-        weights.iter().enumerate().map(candidate).collect()
-    }
 
     fn shares(maglev: &Maglev, backends: usize) -> Vec<usize> {
         let mut shares = vec![0; backends];
@@ -189,7 +183,7 @@ mod tests {
     fn whoever_has_hardly_an_entry_is_found_when_the_rest_is_excluded() {
         let maglev = Maglev::build(candidates(&[65_535, 1]));
         assert!(shares(&maglev, 2)[1] <= 2);
-        let slot = maglev.choose(CallHash(1 << 40), &[BackendSlot(0)]);
+        let slot = maglev.choose(CallHash(1 << 40), &|slot| slot != BackendSlot(0));
         assert_eq!(slot, Some(BackendSlot(1)));
     }
 }

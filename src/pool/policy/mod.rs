@@ -1,47 +1,86 @@
 //! The policies: how a new call finds its backend, one file each.
 
+mod latency;
+mod least;
 mod logarithm;
 mod maglev;
+mod random;
 mod rendezvous;
 mod round_robin;
 mod schedule;
 
-use super::{Backend, BackendId, BackendSlot, CallHash, Policy, Turn};
+use super::load::{Load, Loads};
+use super::{Backend, BackendId, BackendSlot, CallHash, HashTable, Policy, Turn};
+use latency::Latency;
+use least::Least;
 use maglev::Maglev;
+use random::Random;
 use rendezvous::Rendezvous;
 use round_robin::RoundRobin;
 
-/// A policy, built for one snapshot.
-pub(super) enum Chooser {
+/// A policy, built for one tier of one snapshot.
+pub(super) struct Chooser {
+    by_hash: ByHash,
+    /// `None`: the hash is the policy. Else what must find the same backend again without memory
+    /// still goes by the hash.
+    by_memory: Option<ByMemory>,
+}
+
+enum ByHash {
     Rendezvous(Rendezvous),
     Maglev(Maglev),
-    /// In turn; what must find the same backend again without memory goes by rendezvous.
-    RoundRobin(RoundRobin, Rendezvous),
+}
+
+enum ByMemory {
+    RoundRobin(RoundRobin),
+    Random(Random),
+    Least(Least),
+    Latency(Latency),
+}
+
+/// What a call is placed by.
+pub(super) struct Asked<'a, L> {
+    pub(super) call: CallHash,
+    pub(super) loads: &'a L,
 }
 
 impl Chooser {
-    pub(super) fn build(policy: Policy, backends: &[Backend]) -> Self {
-        let candidates = candidates(backends);
-        match policy {
-            Policy::CallIdHash => Self::Rendezvous(Rendezvous::build(&candidates)),
-            Policy::CallIdHashMaglev => Self::Maglev(Maglev::build(candidates)),
-            Policy::RoundRobin => {
-                Self::RoundRobin(RoundRobin::build(&candidates), Rendezvous::build(&candidates))
+    pub(super) fn build(policy: Policy, members: &[(BackendSlot, &Backend)]) -> Self {
+        let candidates = candidates(members);
+        let by_memory = match policy {
+            Policy::Hash { .. } => None,
+            Policy::RoundRobin => Some(ByMemory::RoundRobin(RoundRobin::build(&candidates))),
+            Policy::Random => Some(ByMemory::Random(Random::build(&candidates))),
+            Policy::LeastDialogs => Some(ByMemory::least(&candidates, |load| load.calls)),
+            Policy::LeastTransactions => {
+                Some(ByMemory::least(&candidates, |load| load.transactions))
             }
-        }
+            Policy::LeastWork => Some(ByMemory::least(&candidates, |load| load.work)),
+            Policy::Latency => Some(ByMemory::Latency(Latency::build(&candidates))),
+        };
+        let by_hash = match policy {
+            Policy::Hash { table: HashTable::Maglev, .. } => {
+                ByHash::Maglev(Maglev::build(candidates))
+            }
+            _ => ByHash::Rendezvous(Rendezvous::build(&candidates)),
+        };
+        Self { by_hash, by_memory }
     }
 
+    /// Whom the policy gives the call to, among those that `accepts` does not pass over.
     #[inline]
     pub(super) fn choose(
         &self,
-        call: CallHash,
-        excluded: &[BackendSlot],
+        asked: &Asked<'_, impl Loads>,
+        accepts: &impl Fn(BackendSlot) -> bool,
         turn: &mut Turn,
     ) -> Option<BackendSlot> {
-        match self {
-            Self::Rendezvous(policy) => policy.choose(call, excluded),
-            Self::Maglev(policy) => policy.choose(call, excluded),
-            Self::RoundRobin(policy, _) => policy.choose(excluded, turn),
+        match &self.by_memory {
+            None => self.choose_by_hash(asked.call, accepts),
+            Some(ByMemory::RoundRobin(policy)) => policy.choose(accepts, turn),
+            Some(ByMemory::Random(policy)) => policy.choose(accepts, turn),
+            Some(ByMemory::Least(policy)) => policy.choose(asked.loads, accepts, turn),
+            Some(ByMemory::Latency(policy)) => policy.choose(asked.loads, accepts, turn),
         }
     }
 
@@ -49,12 +88,18 @@ impl Chooser {
     pub(super) fn choose_by_hash(
         &self,
         call: CallHash,
-        excluded: &[BackendSlot],
+        accepts: &impl Fn(BackendSlot) -> bool,
     ) -> Option<BackendSlot> {
-        match self {
-            Self::Rendezvous(policy) | Self::RoundRobin(_, policy) => policy.choose(call, excluded),
-            Self::Maglev(policy) => policy.choose(call, excluded),
+        match &self.by_hash {
+            ByHash::Rendezvous(policy) => policy.choose(call, accepts),
+            ByHash::Maglev(policy) => policy.choose(call, accepts),
         }
+    }
+}
+
+impl ByMemory {
+    fn least(candidates: &[Candidate], measure: fn(Load) -> u32) -> Self {
+        Self::Least(Least::build(candidates, measure))
     }
 }
 
@@ -71,18 +116,23 @@ struct Candidate {
 }
 
 /// Every backend with a weight, in the order of the config.
-fn candidates(backends: &[Backend]) -> Vec<Candidate> {
-    let candidate = |(place, backend): (usize, &Backend)| Candidate {
+fn candidates(members: &[(BackendSlot, &Backend)]) -> Vec<Candidate> {
+    let candidate = |(slot, backend): &(BackendSlot, &Backend)| Candidate {
         id: backend.id,
-        slot: BackendSlot(place as u16),
+        slot: *slot,
         weight: backend.spec.weight,
         takes: backend.takes_new_calls(),
     };
-    backends.iter().enumerate().map(candidate).filter(|c| c.weight > 0).collect()
+    members.iter().map(candidate).filter(|c| c.weight > 0).collect()
 }
 
-/// True if `excluded` leaves nobody. Cheap: `excluded` is short, so a longer list of takers has one
-/// who is not in it, without a look.
-fn nobody_left(takers: &[BackendSlot], excluded: &[BackendSlot]) -> bool {
-    takers.len() <= excluded.len() && takers.iter().all(|slot| excluded.contains(slot))
+#[cfg(test)]
+fn candidates_of(weights: &[u16]) -> Vec<Candidate> {
+    let candidate = |(place, weight): (usize, &u16)| Candidate {
+        id: BackendId::of_name(&format!("proxy-{place}")),
+        slot: BackendSlot(place as u16),
+        weight: *weight,
+        takes: true,
+    };
+    weights.iter().enumerate().map(candidate).collect()
 }

@@ -40,20 +40,28 @@ impl Rendezvous {
     }
 
     #[inline]
-    pub(super) fn choose(&self, call: CallHash, excluded: &[BackendSlot]) -> Option<BackendSlot> {
+    pub(super) fn choose(
+        &self,
+        call: CallHash,
+        accepts: &impl Fn(BackendSlot) -> bool,
+    ) -> Option<BackendSlot> {
         match self.equal_weights {
-            true => self.choose_by_score(call, excluded),
-            false => self.choose_by_bid(call, excluded),
+            true => self.choose_by_score(call, accepts),
+            false => self.choose_by_bid(call, accepts),
         }
     }
 
     /// For equal weights.
-    fn choose_by_score(&self, call: CallHash, excluded: &[BackendSlot]) -> Option<BackendSlot> {
+    fn choose_by_score(
+        &self,
+        call: CallHash,
+        accepts: &impl Fn(BackendSlot) -> bool,
+    ) -> Option<BackendSlot> {
         let mut best: Option<(u64, &Bidder)> = None;
         for bidder in &self.bidders {
             let score = mix(call.0 ^ bidder.key);
             let higher = best.is_none_or(|(top, by)| (score, bidder.key) > (top, by.key));
-            if higher && !excluded.contains(&bidder.slot) {
+            if higher && accepts(bidder.slot) {
                 best = Some((score, bidder));
             }
         }
@@ -61,7 +69,11 @@ impl Rendezvous {
     }
 
     /// For any weights. The best bid is the lowest `cost / weight`, compared as fractions.
-    fn choose_by_bid(&self, call: CallHash, excluded: &[BackendSlot]) -> Option<BackendSlot> {
+    fn choose_by_bid(
+        &self,
+        call: CallHash,
+        accepts: &impl Fn(BackendSlot) -> bool,
+    ) -> Option<BackendSlot> {
         let mut best: Option<Bid<'_>> = None;
         for bidder in &self.bidders {
             let score = mix(call.0 ^ bidder.key);
@@ -71,7 +83,7 @@ impl Rendezvous {
             }
             let bid = Bid { bidder, score, cost: cost(score) };
             let higher = best.is_none_or(|best| bid.is_higher_than(&best));
-            if higher && !excluded.contains(&bidder.slot) {
+            if higher && accepts(bidder.slot) {
                 best = Some(bid);
             }
         }
@@ -100,18 +112,11 @@ impl Bid<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::BackendId;
+    use super::super::candidates_of;
     use super::*;
 
     fn rendezvous(weights: &[u16]) -> Rendezvous {
-        let candidate = |(place, weight): (usize, &u16)| Candidate {
-            id: BackendId::of_name(&format!("proxy-{place}")),
-            slot: BackendSlot(place as u16),
-            weight: *weight,
-            takes: true,
-        };
-        let candidates: Vec<_> = weights.iter().enumerate().map(candidate).collect();
-        Rendezvous::build(&candidates)
+        Rendezvous::build(&candidates_of(weights))
     }
 
     fn calls() -> impl Iterator<Item = CallHash> {
@@ -124,8 +129,8 @@ mod tests {
             let policy = rendezvous(&[weight; 17]);
             assert!(policy.equal_weights);
             for call in calls() {
-                let by_score = policy.choose_by_score(call, &[]);
-                assert_eq!(by_score, policy.choose_by_bid(call, &[]));
+                let by_score = policy.choose_by_score(call, &|_| true);
+                assert_eq!(by_score, policy.choose_by_bid(call, &|_| true));
             }
         }
     }
@@ -140,7 +145,7 @@ mod tests {
                 Bid { bidder, score, cost: cost(score) }
             });
             let best = bids.reduce(|best, bid| if bid.is_higher_than(&best) { bid } else { best });
-            assert_eq!(policy.choose_by_bid(call, &[]), best.map(|bid| bid.bidder.slot));
+            assert_eq!(policy.choose_by_bid(call, &|_| true), best.map(|bid| bid.bidder.slot));
         }
     }
 
@@ -150,7 +155,7 @@ mod tests {
         let after = rendezvous(&[3, 3, 4, 3, 3]);
         let mut drawn = 0;
         for call in calls() {
-            let (old, new) = (before.choose(call, &[]), after.choose(call, &[]));
+            let (old, new) = (before.choose(call, &|_| true), after.choose(call, &|_| true));
             assert!(old == new || new == Some(BackendSlot(2)), "{old:?} became {new:?}");
             drawn += u32::from(old != new);
         }

@@ -5,7 +5,7 @@
 //! one gets its calls spread and not in a burst.
 
 use super::schedule::Schedule;
-use super::{BackendSlot, Candidate, Turn, nobody_left};
+use super::{BackendSlot, Candidate, Turn};
 
 /// Turns in the row, at most, before each backend is given at least one: larger sums of weights are
 /// scaled down to it. 16 turns a backend in the largest pool, so a share is off by 3 % at worst.
@@ -30,14 +30,18 @@ impl RoundRobin {
     }
 
     /// Moves `turn` behind the one that was chosen.
-    pub(super) fn choose(&self, excluded: &[BackendSlot], turn: &mut Turn) -> Option<BackendSlot> {
-        if nobody_left(&self.takers, excluded) {
+    pub(super) fn choose(
+        &self,
+        accepts: &impl Fn(BackendSlot) -> bool,
+        turn: &mut Turn,
+    ) -> Option<BackendSlot> {
+        if !self.takers.iter().any(|slot| accepts(*slot)) {
             return None;
         }
         let length = self.row.len() as u64;
         let start = turn.0 % length;
         let turns = self.row[start as usize..].iter().chain(&self.row[..start as usize]);
-        let passed = turns.clone().take_while(|slot| excluded.contains(slot)).count() as u64;
+        let passed = turns.clone().take_while(|slot| !accepts(**slot)).count() as u64;
         turn.0 = (start + passed + 1) % length;
         turns.copied().nth(passed as usize)
     }
@@ -61,18 +65,11 @@ fn greatest_common_divisor(a: u64, b: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::BackendId;
+    use super::super::candidates_of;
     use super::*;
 
     fn row(weights: &[u16]) -> Vec<u16> {
-        let candidate = |(place, weight): (usize, &u16)| Candidate {
-            id: BackendId(0),
-            slot: BackendSlot(place as u16),
-            weight: *weight,
-            takes: true,
-        };
-        let candidates: Vec<_> = weights.iter().enumerate().map(candidate).collect();
-        RoundRobin::build(&candidates).row.iter().map(|slot| slot.0).collect()
+        RoundRobin::build(&candidates_of(weights)).row.iter().map(|slot| slot.0).collect()
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::core::Core;
 use super::{Answer, Plan, StartError, Workers, start};
 use crate::io::socket;
 use crate::metrics::{BackendOutcome, Cell, Cells};
-use crate::pool::{BackendId, BackendSlot, BackendSpec, Policy, Pool, State};
+use crate::pool::{BackendId, BackendSlot, BackendSpec, Intake, Policy, Pool, State};
 use crate::proxy::{
     Absorb, Answer as OwnAnswer, Drop, Egress, FailoverSettings, Forwarded, Ingress, Key, Keys,
     LocalSocket, Method, Now, PathMode, Replaced, Role, Settings, Side, SocketIndex, Tally,
@@ -186,8 +186,9 @@ fn pool(backend: SocketAddr) -> Pool {
         state: State::Ready,
         sources: Vec::new(),
         side: 0,
+        intake: Intake::default(),
     };
-    Pool::build(vec![spec], Policy::CallIdHash, 0).unwrap()
+    Pool::build(vec![spec], Policy::CALL_ID_HASH, 0).unwrap()
 }
 
 fn settings(number: usize, workers: usize, host: IpAddr, port: u16) -> Arc<Settings> {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::pool::health::Rules;
-use crate::pool::{BackendSpec, State};
+use crate::pool::{BackendSpec, Intake, State};
 
 const GOOD: Outcome = Outcome::Answered { status: 200, retry_after_s: None };
 
@@ -15,6 +15,7 @@ fn fleet(weights: &[u16], change: impl FnOnce(&mut HealthConfig)) -> Fleet {
         state: State::Ready,
         sources: Vec::new(),
         side: 0,
+        intake: Intake::default(),
     };
     let mut health = HealthConfig::default();
     health.rules = Rules { rise: 2, fall: 2, jitter_per_mille: 0, ..health.rules };
