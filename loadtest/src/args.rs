@@ -26,7 +26,7 @@ sipring-loadtest backend --listen ADDR --name S [options]    answer calls until 
 pub(crate) enum Command {
     Help,
     Caller(Box<CallerOptions>),
-    Backend(BackendRun),
+    Backend(Box<BackendRun>),
 }
 
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub(crate) struct BackendRun {
 pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Command, String> {
     match args.next().as_deref() {
         Some("caller") => caller(args).map(|options| Command::Caller(Box::new(options))),
-        Some("backend") => backend(args).map(Command::Backend),
+        Some("backend") => backend(args).map(|run| Command::Backend(Box::new(run))),
         Some("--help" | "-h" | "help") => Ok(Command::Help),
         Some(other) => Err(format!("`{other}` is no command: caller or backend")),
         None => Err("no command: caller or backend".to_owned()),

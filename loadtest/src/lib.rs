@@ -6,7 +6,9 @@
 //!    to its end and counts it as completed, failed, timed out or split over two backends.
 //! 3. [`Relay`] is the simplest thing that can stand between them, with faults on request: the
 //!    generator is tested against it.
-//! 4. [`report`] holds the counters and histograms, readable from any thread while calls run.
+//! 4. [`Service`] gives a backend a queue and a capacity; [`Workload`] draws calls beforehand, so
+//!    that all that is compared gets the same ones.
+//! 5. [`report`] holds the counters and histograms, readable from any thread while calls run.
 //!
 //! Caller and backend are state machines without socket or clock (`caller::agent`,
 //! `backend::agent`); `engine` runs them on a socket with two plain threads. Everything random is
@@ -24,6 +26,7 @@ mod engine;
 pub mod histogram;
 mod json;
 mod message;
+mod plan;
 mod random;
 pub mod relay;
 pub mod report;
@@ -31,8 +34,9 @@ mod respond;
 mod text;
 mod timers;
 
-pub use backend::{Backend, BackendOptions};
-pub use caller::{Caller, CallerOptions, Direct, Pace};
+pub use backend::{Backend, BackendOptions, Service};
+pub use caller::{CallRecord, Caller, CallerOptions, Direct, Pace};
 pub use histogram::Histogram;
+pub use plan::{PlannedCall, Workload};
 pub use relay::{Relay, RelayOptions};
-pub use report::{BackendReport, CallerReport, Counter, Tally};
+pub use report::{BackendReport, CallerReport, Counter, Outcome, Stage, Tally};

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(Command::Caller(options)) => caller(*options),
-        Ok(Command::Backend(run)) => backend(run),
+        Ok(Command::Backend(run)) => backend(*run),
         Err(text) => {
             eprintln!("sipring-loadtest: {text}\n\n{}", args::USAGE);
             ExitCode::from(USAGE)

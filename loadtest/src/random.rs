@@ -30,6 +30,26 @@ impl Random {
     pub(crate) fn chance(&mut self, per_mille: u16) -> bool {
         self.below(1000) < u64::from(per_mille)
     }
+
+    /// A number above 0.0, at most 1.0.
+    pub(crate) fn unit(&mut self) -> f64 {
+        ((self.next() >> 11) + 1) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// An exponential number of mean 1.
+    #[cfg(test)]
+    pub(crate) fn exponential(&mut self) -> f64 {
+        -self.unit().ln()
+    }
+
+    /// A lognormal number of this mean; `variation` is its standard deviation over its mean.
+    pub(crate) fn lognormal(&mut self, mean: f64, variation: f64) -> f64 {
+        let variance = (variation * variation).ln_1p();
+        // Box and Muller: a normal number from two uniform ones.
+        let angle = std::f64::consts::TAU * self.unit();
+        let normal = (-2.0 * self.unit().ln()).sqrt() * angle.cos();
+        mean * (normal * variance.sqrt() - variance / 2.0).exp()
+    }
 }
 
 /// A fixed hash of bytes under a seed: the same in every build and on every machine.
@@ -80,5 +100,17 @@ mod tests {
         assert!((0..1000).all(|_| random.chance(1000)));
         let hits = (0..10_000).filter(|_| random.chance(200)).count();
         assert!((1800..2200).contains(&hits), "{hits}");
+    }
+
+    #[test]
+    fn lognormal_numbers_have_the_mean_and_the_variation_that_were_asked() {
+        for variation in [0.0, 0.5, 1.0] {
+            let mut random = Random::new(7, 2);
+            let all: Vec<f64> = (0..200_000).map(|_| random.lognormal(3.0, variation)).collect();
+            let mean = all.iter().sum::<f64>() / all.len() as f64;
+            let square = all.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / all.len() as f64;
+            assert!((mean / 3.0 - 1.0).abs() < 0.02, "{mean}");
+            assert!((square.sqrt() / mean - variation).abs() < 0.05, "{}", square.sqrt() / mean);
+        }
     }
 }

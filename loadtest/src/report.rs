@@ -20,6 +20,10 @@ impl Counter {
         self.0.fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn add(&self, more: u64) {
+        self.0.fetch_add(more, Relaxed);
+    }
+
     pub(crate) fn decrement(&self) {
         self.0.fetch_sub(1, Relaxed);
     }
@@ -27,17 +31,23 @@ impl Counter {
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub enum Outcome {
+    /// From INVITE to the answered BYE.
     Completed,
+    /// A final response of 300 to 699.
     Failed(u16),
+    /// Something did not come within 64*T1.
     TimedOut(Stage),
 }
 
 /// What a call waited for in vain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
+pub enum Stage {
+    /// The final response to the INVITE.
     Answer,
+    /// The final response to the BYE.
     ByeAnswer,
+    /// The BYE of a callee that was to hang up.
     CalleesBye,
 }
 
@@ -215,6 +225,12 @@ pub struct BackendReport {
     pub sends_repeated: Counter,
     /// OPTIONS answered.
     pub options: Counter,
+    /// Requests in the queue of its service (a gauge).
+    pub queued: Counter,
+    /// Nanoseconds that its servers have worked, counted when a service ends.
+    pub worked_ns: Counter,
+    /// Requests that found no room in the queue.
+    pub overflowed: Counter,
     /// Datagrams not sent, by `drop_per_mille`.
     pub dropped: Counter,
     /// Datagrams that are no SIP message.

@@ -2,6 +2,7 @@
 
 use super::BackendOptions;
 use super::leg::{Datagram, Leg, Offer, Phase, Sender};
+use super::service::{Arrival, Queue};
 use crate::dialog::Dialog;
 use crate::engine::{Agent, Outbox};
 use crate::message::{Message, Start, param};
@@ -15,6 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 const NO_DIALOG: &str = "481 Call/Transaction Does Not Exist";
+const UNAVAILABLE: &str = "503 Service Unavailable";
 
 #[derive(Debug)]
 pub(super) struct BackendAgent {
@@ -24,6 +26,8 @@ pub(super) struct BackendAgent {
     report: Arc<BackendReport>,
     legs: HashMap<Arc<str>, Leg>,
     timers: Timers,
+    /// Requests that wait for the service, if there is one.
+    queue: Option<Queue>,
 }
 
 /// A request and where it came from.
@@ -40,11 +44,67 @@ impl BackendAgent {
         report: Arc<BackendReport>,
     ) -> Self {
         let t1 = options.t1.as_nanos() as u64;
-        Self { options, address, t1, report, legs: HashMap::new(), timers: Timers::default() }
+        let queue = options.service.map(Queue::new);
+        let (legs, timers) = (HashMap::new(), Timers::default());
+        Self { options, address, t1, report, legs, timers, queue }
     }
 
     pub(super) fn saw(&self, call_id: &str) -> bool {
         self.legs.contains_key(call_id)
+    }
+
+    /// A request that costs service goes into the queue; true if that is done with it for now.
+    /// Costs: the INVITE of a new call, and the BYE that ends one. What comes again does not.
+    fn queued(&mut self, now: u64, request: Request<'_>, bytes: &[u8], out: &mut Outbox) -> bool {
+        let (message, source) = (request.message, request.source);
+        let (Some(queue), Start::Request { method, .. }) = (&mut self.queue, message.start) else {
+            return false;
+        };
+        let leg = self.legs.get(message.call_id);
+        let costs = match method {
+            "INVITE" => leg.is_none() && param(message.to, "tag").is_none(),
+            "BYE" => leg.is_some_and(|leg| leg.phase != Phase::Ended),
+            _ => false,
+        };
+        if !costs {
+            return false;
+        }
+        match queue.arrive(now, method == "INVITE", message.call_id, source, bytes) {
+            Arrival::Queued => self.report.queued.increment(),
+            Arrival::Repeated => self.report.requests_repeated.increment(),
+            Arrival::Full => {
+                self.report.overflowed.increment();
+                if queue.refuses() {
+                    out.push(self.answer(request, UNAVAILABLE));
+                }
+            }
+        }
+        true
+    }
+
+    /// Answers a request whose service has ended, if there is one.
+    fn serve(&mut self, now: u64, out: &mut Outbox) {
+        let served = self.queue.as_mut().and_then(|queue| queue.take_served(now));
+        let Some(served) = served else { return };
+        self.report.queued.decrement();
+        self.report.worked_ns.add(served.time_ns);
+        let Some(message) = Message::parse(&served.bytes) else { return };
+        self.answer_request(now, Request { message: &message, source: served.source }, out);
+    }
+
+    fn answer_request(&mut self, now: u64, request: Request<'_>, out: &mut Outbox) {
+        let Start::Request { method, .. } = request.message.start else { return };
+        match method {
+            "INVITE" => self.invite(now, request, out),
+            "ACK" => self.ack(now, request.message),
+            "BYE" => self.bye(now, request, out),
+            "OPTIONS" => {
+                self.report.options.increment();
+                out.push(self.answer(request, "200 OK"));
+            }
+            "CANCEL" => out.push(self.answer(request, NO_DIALOG)),
+            _ => out.push(self.answer(request, "501 Not Implemented")),
+        }
     }
 
     fn invite(&mut self, now: u64, request: Request<'_>, out: &mut Outbox) {
@@ -75,7 +135,7 @@ impl BackendAgent {
     fn new_call(&mut self, now: u64, request: Request<'_>, out: &mut Outbox) {
         let message = request.message;
         let full = self.legs.len() >= self.options.calls_max;
-        let refusal = if full { Some("503 Service Unavailable") } else { None };
+        let refusal = if full { Some(UNAVAILABLE) } else { None };
         if let Some(status) = refusal.or(self.options.refuse.as_deref()) {
             self.report.refused.increment();
             return out.push(self.answer(request, status));
@@ -253,19 +313,13 @@ impl Agent for BackendAgent {
         let request = Request { message: &message, source };
         match message.start {
             Start::Response { code } => self.response(now, code, &message),
-            Start::Request { method: "INVITE", .. } => self.invite(now, request, out),
-            Start::Request { method: "ACK", .. } => self.ack(now, &message),
-            Start::Request { method: "BYE", .. } => self.bye(now, request, out),
-            Start::Request { method: "OPTIONS", .. } => {
-                self.report.options.increment();
-                out.push(self.answer(request, "200 OK"));
-            }
-            Start::Request { method: "CANCEL", .. } => out.push(self.answer(request, NO_DIALOG)),
-            Start::Request { .. } => out.push(self.answer(request, "501 Not Implemented")),
+            Start::Request { .. } if self.queued(now, request, bytes, out) => {}
+            Start::Request { .. } => self.answer_request(now, request, out),
         }
     }
 
     fn wake(&mut self, now: u64, out: &mut Outbox) {
+        self.serve(now, out);
         let Some((due, call_id)) = self.timers.take_due(now) else { return };
         if self.legs.get(&call_id).is_some_and(|leg| leg.due == due) {
             self.wake_leg(now, &call_id, out);
@@ -273,7 +327,8 @@ impl Agent for BackendAgent {
     }
 
     fn deadline(&self) -> Option<u64> {
-        self.timers.next()
+        let served = self.queue.as_ref().and_then(Queue::next);
+        [self.timers.next(), served].into_iter().flatten().min()
     }
 
     /// A backend waits for calls until it is dropped.

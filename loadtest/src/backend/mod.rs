@@ -2,6 +2,9 @@
 
 mod agent;
 mod leg;
+mod service;
+
+pub use service::Service;
 
 use crate::engine::{self, Engine};
 use crate::report::BackendReport;
@@ -30,6 +33,8 @@ pub struct BackendOptions {
     pub t1: Duration,
     /// Calls known at once at most, ended ones (kept for 64*T1) included; more are answered 503.
     pub calls_max: usize,
+    /// What INVITE and BYE cost; `None`: nothing, they are answered at once.
+    pub service: Option<Service>,
 }
 
 impl BackendOptions {
@@ -44,6 +49,7 @@ impl BackendOptions {
             refuse: None,
             t1: Duration::from_millis(500),
             calls_max: 1_000_000,
+            service: None,
         }
     }
 
@@ -74,7 +80,7 @@ impl BackendOptions {
         if self.t1 < Duration::from_millis(1) || self.t1 > Duration::from_secs(10) {
             return wrong(format!("T1 {:?}: 1 ms to 10 s would be right", self.t1));
         }
-        Ok(())
+        self.service.map_or(Ok(()), |service| service.check())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::call::{Call, Common, Phase, Script, Step};
 use super::pace::Schedule;
-use super::{CallerOptions, Direct};
+use super::{CallRecord, CallerOptions, Direct};
 use crate::engine::{Agent, Outbox};
 use crate::message::{Message, Start};
 use crate::random::{Random, hash};
@@ -24,6 +24,8 @@ pub(super) struct CallerAgent {
     timers: Timers,
     /// Calls that have not ended; the others in `calls` are kept for repeated messages only.
     open: usize,
+    /// Of the calls of a plan that have ended.
+    records: Vec<CallRecord>,
 }
 
 impl CallerAgent {
@@ -33,10 +35,17 @@ impl CallerAgent {
         report: Arc<CallerReport>,
     ) -> Self {
         let common = Common { local, t1: options.t1.as_nanos() as u64 };
-        let schedule =
-            Schedule::new(options.pace, options.calls, options.duration, options.open_max);
-        let (calls, timers) = (HashMap::new(), Timers::default());
-        Self { options, common, report, schedule, calls, timers, open: 0 }
+        let schedule = match &options.plan {
+            Some(plan) => Schedule::planned(Arc::clone(plan), options.open_max),
+            None => Schedule::new(options.pace, options.calls, options.duration, options.open_max),
+        };
+        let (calls, timers, records) = (HashMap::new(), Timers::default(), Vec::new());
+        Self { options, common, report, schedule, calls, timers, open: 0, records }
+    }
+
+    pub(super) fn records(&self) -> Vec<CallRecord> {
+        let open = self.calls.values().filter(|call| !matches!(call.phase, Phase::Over));
+        self.records.iter().cloned().chain(open.map(|call| call.record(None))).collect()
     }
 
     pub(super) fn finish(&mut self) {
@@ -60,6 +69,7 @@ impl CallerAgent {
     /// Gives a call one step, and draws the consequences.
     fn step(
         &mut self,
+        now: u64,
         call_id: &str,
         act: impl FnOnce(&mut Call, Common, &Tally) -> Step,
     ) -> Option<Step> {
@@ -78,6 +88,9 @@ impl CallerAgent {
         if let Step::Ended(outcome) = step {
             tally.end(outcome, call.split);
             self.open -= 1;
+            if self.options.plan.is_some() {
+                self.records.push(call.record(Some((now, outcome))));
+            }
         }
         if step == Step::Forget || call.phase == Phase::Gone {
             self.calls.remove(call_id);
@@ -89,7 +102,7 @@ impl CallerAgent {
         let Start::Request { method, .. } = message.start else { return };
         let mut known = false;
         if method == "BYE" {
-            self.step(message.call_id, |call, common, _| {
+            self.step(now, message.call_id, |call, common, _| {
                 let step;
                 (known, step) = call.bye(now, message, common);
                 step
@@ -122,7 +135,7 @@ impl Agent for CallerAgent {
         if matches!(message.start, Start::Request { .. }) {
             return self.request(now, source, &message, out);
         }
-        let step = self.step(message.call_id, |call, common, tally| {
+        let step = self.step(now, message.call_id, |call, common, tally| {
             call.response(now, &message, common, tally, out)
         });
         if matches!(step, None | Some(Step::Stray)) {
@@ -135,7 +148,7 @@ impl Agent for CallerAgent {
             self.start_call(now, out);
         }
         if let Some((due, call_id)) = self.timers.take_due(now) {
-            self.step(&call_id, |call, common, tally| match call.due == due {
+            self.step(now, &call_id, |call, common, tally| match call.due == due {
                 true => call.wake(now, common, tally, out),
                 false => Step::Open,
             });
@@ -162,11 +175,16 @@ fn tally<'a>(report: &'a CallerReport, script: &Script) -> &'a Tally {
 fn script(options: &CallerOptions, number: u64, random: &mut Random) -> Script {
     let direct = options.direct.filter(|Direct { every, .. }| number % every == every - 1);
     let (shortest, longest) = options.hold;
+    let planned = options.plan.as_ref().and_then(|plan| plan.get(number as usize));
     Script {
         call_id: format!("{number}.{:016x}@sipring-loadtest", random.next()).into(),
         to: direct.map_or(options.to, |direct| direct.to),
         direct: direct.is_some(),
-        hold_ns: random.between(shortest.as_nanos() as u64, longest.as_nanos() as u64),
+        hold_ns: match planned {
+            Some(planned) => planned.hold_ns,
+            None => random.between(shortest.as_nanos() as u64, longest.as_nanos() as u64),
+        },
+        callee: planned.map(|planned| planned.callee),
         callee_hangs_up: random.chance(options.callee_hangs_up_per_mille),
     }
 }

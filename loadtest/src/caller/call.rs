@@ -1,5 +1,6 @@
 //! One call as its caller sees it: INVITE, ACK, hold, BYE, with the timers of RFC 3261 17.1.
 
+use super::CallRecord;
 use crate::dialog::Dialog;
 use crate::engine::Outbox;
 use crate::message::{Message, Start, param};
@@ -17,6 +18,8 @@ pub(super) struct Script {
     pub(super) to: SocketAddr,
     pub(super) direct: bool,
     pub(super) hold_ns: u64,
+    /// The number of the callee; `None`: a random name.
+    pub(super) callee: Option<u32>,
     pub(super) callee_hangs_up: bool,
 }
 
@@ -76,6 +79,8 @@ pub(super) struct Call {
     invite: Vec<u8>,
     invited_at: u64,
     heard: bool,
+    answered_at: Option<u64>,
+    repeats: u32,
     dialog: Option<Dialog>,
     ack: Vec<u8>,
     bye: Vec<u8>,
@@ -93,6 +98,7 @@ impl Call {
         out: &mut Outbox,
     ) -> Self {
         let (user, callee) = (text::user(&mut random), text::user(&mut random));
+        let callee = script.callee.map_or(callee, |number| format!("callee{number}"));
         let from = format!("<sip:{user}@{}>;tag={:016x}", common.local, random.next());
         let (branch, cseq) = (branch(&mut random), random.between(1, 9999) as u32);
         let invite = text::Invite {
@@ -123,11 +129,26 @@ impl Call {
             invite,
             invited_at: now,
             heard: false,
+            answered_at: None,
+            repeats: 0,
             dialog: None,
             ack: Vec::new(),
             bye: Vec::new(),
             bye_branch: String::new(),
             bye_at: 0,
+        }
+    }
+
+    /// What became of it, with its end if it has ended.
+    pub(super) fn record(&self, ended: Option<(u64, Outcome)>) -> CallRecord {
+        CallRecord {
+            invited_ns: self.invited_at,
+            answered_ns: self.answered_at,
+            hung_up_ns: (!self.bye.is_empty()).then_some(self.bye_at),
+            ended,
+            repeats: self.repeats,
+            split: self.split,
+            server: self.server.clone(),
         }
     }
 
@@ -218,6 +239,7 @@ impl Call {
     ) -> Step {
         let Some(dialog) = Dialog::of_caller(message) else { return Step::Stray };
         tally.answer.record(now - self.invited_at);
+        self.answered_at = Some(now);
         let via = text::via(common.local, &branch(&mut self.random));
         self.ack = dialog.request("ACK", self.cseq, &via, USER_AGENT);
         out.push((self.ack.clone(), self.script.to));
@@ -274,6 +296,7 @@ impl Call {
             Phase::Calling => match self.backoff.again(now) {
                 Some(due) => {
                     tally.invites_repeated.increment();
+                    self.repeats += 1;
                     out.push((self.invite.clone(), self.script.to));
                     self.due = due;
                     Step::Open
@@ -289,6 +312,7 @@ impl Call {
             Phase::Closing => match self.backoff.again(now) {
                 Some(due) => {
                     tally.byes_repeated.increment();
+                    self.repeats += 1;
                     out.push((self.bye.clone(), self.script.to));
                     self.due = due;
                     Step::Open

@@ -3,10 +3,13 @@
 mod agent;
 mod call;
 mod pace;
+mod record;
 
 pub use pace::Pace;
+pub use record::CallRecord;
 
 use crate::engine::{self, Engine};
+use crate::plan::PlannedCall;
 use crate::report::CallerReport;
 use agent::CallerAgent;
 use std::io;
@@ -40,6 +43,9 @@ pub struct CallerOptions {
     pub direct: Option<Direct>,
     /// The local address; `None`: a free port of the address that the kernel picks towards `to`.
     pub bind: Option<SocketAddr>,
+    /// These calls, instead of those by `pace`, `calls`, `duration` and `hold`; each leaves a
+    /// [`CallRecord`].
+    pub plan: Option<Arc<[PlannedCall]>>,
 }
 
 /// The baseline of the added latency.
@@ -66,6 +72,7 @@ impl CallerOptions {
             open_max: 65_536,
             direct: None,
             bind: None,
+            plan: None,
         }
     }
 
@@ -133,6 +140,12 @@ impl Caller {
     /// The address that calls come from.
     pub fn local(&self) -> SocketAddr {
         self.local
+    }
+
+    /// What became of the calls of a plan so far: first those that have ended, then those that are
+    /// open.
+    pub fn records(&self) -> Vec<CallRecord> {
+        self.engine.with(|agent| agent.records())
     }
 
     /// Starts no more calls; those that are open go on to their end.

@@ -1,5 +1,7 @@
 //! When calls start: at a rate that may ramp up (open loop), or as others end (closed loop).
 
+use crate::plan::PlannedCall;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How calls are started.
@@ -53,6 +55,8 @@ const LATE_NS: u64 = 10_000_000;
 #[derive(Debug)]
 pub(crate) struct Schedule {
     pace: Pace,
+    /// The starts one by one, instead of by `pace`.
+    plan: Option<Arc<[PlannedCall]>>,
     calls: Option<u64>,
     until: Option<u64>,
     open_max: usize,
@@ -72,7 +76,14 @@ impl Schedule {
             Pace::Closed { concurrent } => concurrent.min(open_max),
             Pace::Open { .. } => open_max,
         };
-        Self { pace, calls, until, open_max, started: 0, next: 0 }
+        Self { pace, plan: None, calls, until, open_max, started: 0, next: 0 }
+    }
+
+    /// Starts each call at its time.
+    pub(crate) fn planned(plan: Arc<[PlannedCall]>, open_max: usize) -> Self {
+        let next = plan.first().map_or(0, |call| call.at_ns);
+        let calls = Some(plan.len() as u64);
+        Self { plan: Some(plan), next, ..Self::new(Pace::rate(1.0), calls, None, open_max) }
     }
 
     /// When the next call starts, with this many open; `None` while nothing is to start.
@@ -91,6 +102,10 @@ impl Schedule {
         let number = self.started;
         let late = now.saturating_sub(self.next) > LATE_NS;
         self.started += 1;
+        if let Some(plan) = &self.plan {
+            self.next = plan.get(self.started as usize).map_or(u64::MAX, |call| call.at_ns);
+            return Some((number, late));
+        }
         match self.pace {
             Pace::Open { .. } => self.next += self.interval(),
             Pace::Closed { concurrent } if number < concurrent as u64 => self.next += STAGGER_NS,
@@ -175,6 +190,14 @@ mod tests {
         assert_eq!(schedule.start(11_000_000), Some((1, false)));
         assert_eq!(schedule.start(12_000_001), Some((2, true)));
         assert_eq!(schedule.due(0), Some(3_000_000));
+    }
+
+    #[test]
+    fn a_plan_is_followed_call_by_call() {
+        let call = |at_ns| PlannedCall { at_ns, hold_ns: 0, source: 0, callee: 0 };
+        let plan = [call(5), call(5), call(70)];
+        assert_eq!(starts(&mut Schedule::planned(plan.into(), 9)), [5, 5, 70]);
+        assert!(Schedule::planned([].into(), 9).over());
     }
 
     #[test]
