@@ -39,12 +39,12 @@ fn config() -> Config {
         workers: Some(2),
         listeners: vec![Listener { bind: "127.0.0.1:0".parse().unwrap(), advertise: None }],
         backend_ports: BackendPorts::Listener,
-        pool: PoolConfig {
+        pools: vec![PoolConfig {
             name: "default".into(),
             policy: Policy::CALL_ID_HASH,
             health: HealthConfig::default(),
             backends: backends.to_vec(),
-        },
+        }],
         record_route: true,
         path: PathMode::Always,
         limits: Limits {

@@ -149,13 +149,16 @@ fn smallest_file_gets_the_documented_defaults() {
     assert_eq!(config.admin, "127.0.0.1:9060".parse().unwrap());
     assert_eq!(config.listeners[0].bind, "0.0.0.0:5060".parse().unwrap());
     assert_eq!(config.listeners[0].advertise, None);
-    assert_eq!((config.pool.name.as_str(), config.pool.policy), ("default", Policy::CALL_ID_HASH));
-    let backend = &config.pool.backends[0];
+    assert_eq!(
+        (config.pools[0].name.as_str(), config.pools[0].policy),
+        ("default", Policy::CALL_ID_HASH)
+    );
+    let backend = &config.pools[0].backends[0];
     assert_eq!(backend.name, "10.0.0.11:5060");
     assert_eq!(backend.address, "10.0.0.11:5060".parse().unwrap());
     assert_eq!((backend.weight, backend.state), (1, State::Ready));
     assert!(backend.sources.is_empty());
-    let health = &config.pool.health;
+    let health = &config.pools[0].health;
     assert!(health.enabled);
     assert_eq!((health.method.as_str(), &health.from, &health.user), ("OPTIONS", &None, &None));
     assert_eq!((health.rules.interval_ms, health.rules.timeout_ms), (10_000, 2_000));
@@ -187,10 +190,10 @@ fn every_key_reaches_the_configuration() {
     assert_eq!(config.listeners[1].bind, "[2001:db8::1]:5062".parse().unwrap());
     assert_eq!(config.listeners[1].advertise, Some(("2001:db8::ff".to_owned(), 5070)));
     assert_eq!(
-        (config.pool.name.as_str(), config.pool.policy),
+        (config.pools[0].name.as_str(), config.pools[0].policy),
         ("proxies", Policy::CALL_ID_HASH_MAGLEV)
     );
-    let health = &config.pool.health;
+    let health = &config.pools[0].health;
     assert_eq!((health.enabled, health.method.as_str()), (true, "PING"));
     let (from, user) = (health.from.as_deref(), health.user.as_deref());
     assert_eq!((from, user), (Some("sip:lb@example.com"), Some("health")));
@@ -200,7 +203,7 @@ fn every_key_reaches_the_configuration() {
     assert_eq!(rules.codes, [200, 404]);
     assert_eq!((rules.down_interval_max_ms, rules.retry_after_max_ms), (60_000, 0));
     assert_eq!(rules.slow_start_ms, 20_000);
-    let [first, second, third] = &config.pool.backends[..] else { panic!("three backends") };
+    let [first, second, third] = &config.pools[0].backends[..] else { panic!("three backends") };
     assert_eq!((first.name.as_str(), first.weight, first.state), ("proxy-1", 0, State::Drained));
     let sources = ["10.1.0.0/16".parse().unwrap(), "10.2.0.1/32".parse().unwrap()];
     assert_eq!(first.sources, sources);
@@ -221,9 +224,9 @@ fn every_key_reaches_the_configuration() {
 fn policies_and_backend_ports_by_their_other_names() {
     let other = |from: &str, to: &str| good(&SMALLEST.replace(from, to));
     let rendezvous = other("[[pool]]", "[[pool]]\nhash = \"rendezvous\"");
-    assert_eq!(rendezvous.pool.policy, Policy::CALL_ID_HASH);
+    assert_eq!(rendezvous.pools[0].policy, Policy::CALL_ID_HASH);
     let turn = other("[[pool]]", "[[pool]]\npolicy = \"round-robin\"");
-    assert_eq!(turn.pool.policy, Policy::RoundRobin);
+    assert_eq!(turn.pools[0].policy, Policy::RoundRobin);
     let ports = good(&format!("backend_ports = \"listener\"\n{SMALLEST}"));
     assert_eq!(ports.backend_ports, BackendPorts::Listener);
 }
@@ -286,7 +289,7 @@ fn most_backends_and_listeners_and_one_more() {
         format!("{}[[pool]]\n{}", listeners(listening), backends(forwarding))
     };
     let config = good(&file(3_840, 4_096));
-    assert_eq!((config.listeners.len(), config.pool.backends.len()), (3_840, 4_096));
+    assert_eq!((config.listeners.len(), config.pools[0].backends.len()), (3_840, 4_096));
     let shown = |file: String| load(&file, &Flags::default()).expect_err("it loads").render(false);
     let many = shown(file(1, 4_097));
     assert!(many.starts_with("error: there are 4097 backends\n"), "{many}");

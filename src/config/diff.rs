@@ -35,7 +35,7 @@ impl Config {
     /// What differs in `new`.
     pub fn diff(&self, new: &Self) -> Diff {
         let mut diff = Diff::default();
-        backends(&self.pool.backends, &new.pool.backends, &mut diff.live);
+        backends(&self.pools[0].backends, &new.pools[0].backends, &mut diff.live);
         settings(self, new, &mut diff.live);
         if diff.live.is_empty() && *self != self.taking_over(new) {
             diff.live.push("other settings".to_owned());
@@ -111,14 +111,14 @@ fn settings(old: &Config, new: &Config, changes: &mut Vec<String>) {
             changes.push(format!("{what} {old} -> {new}"));
         }
     };
-    let policy = |config: &Config| match policy(config.pool.policy) {
+    let policy = |config: &Config| match policy(config.pools[0].policy) {
         (name, Some(hash)) => format!("{name} ({hash})"),
         (name, None) => name.to_owned(),
     };
     let seconds = show_duration;
-    value("pool name", old.pool.name.clone(), new.pool.name.clone());
+    value("pool name", old.pools[0].name.clone(), new.pools[0].name.clone());
     value("policy", policy(old), policy(new));
-    health(&old.pool.health, &new.pool.health, &mut value);
+    health(&old.pools[0].health, &new.pools[0].health, &mut value);
     value("record_route", old.record_route.to_string(), new.record_route.to_string());
     value("path", path(old.path).to_owned(), path(new.path).to_owned());
     let (was, is) = (&old.limits, &new.limits);

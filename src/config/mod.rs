@@ -39,8 +39,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// Where our requests to backends leave from.
     pub backend_ports: BackendPorts,
-    /// The pool of backends.
-    pub pool: PoolConfig,
+    /// The pools of backends, at least one: the first takes what no rule gives to another.
+    pub pools: Vec<PoolConfig>,
     /// Record-Route in dialog-forming requests.
     pub record_route: bool,
     /// Path in REGISTER.

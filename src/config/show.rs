@@ -28,13 +28,13 @@ impl Display for Config {
         for listener in &self.listeners {
             show_listener(f, listener)?;
         }
-        let (policy, hash) = policy(self.pool.policy);
-        writeln!(f, "\n[[pool]]\nname = \"{}\"\npolicy = \"{policy}\"", self.pool.name)?;
+        let (policy, hash) = policy(self.pools[0].policy);
+        writeln!(f, "\n[[pool]]\nname = \"{}\"\npolicy = \"{policy}\"", self.pools[0].name)?;
         if let Some(hash) = hash {
             writeln!(f, "hash = \"{hash}\"")?;
         }
-        health::show(f, &self.pool.health)?;
-        for backend in &self.pool.backends {
+        health::show(f, &self.pools[0].health)?;
+        for backend in &self.pools[0].backends {
             show_backend(f, backend)?;
         }
         let limits = self.limits;

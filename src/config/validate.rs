@@ -40,7 +40,7 @@ pub(super) fn validate(raw: Raw, report: &mut Report) -> Config {
         workers: raw.workers.map(|at| at.value),
         listeners: raw.listeners.into_iter().map(listener).collect(),
         backend_ports: ports,
-        pool,
+        pools: vec![pool],
         record_route: raw.record_route.unwrap_or(true),
         path: raw.path.unwrap_or(PathMode::Always),
         limits: raw.limits,

@@ -171,7 +171,7 @@ async fn whither(operator: &Operator, query: Query<'_>) -> Said {
         return failed(503, "a worker does not answer");
     };
     let pool = operator.balancer.pool();
-    let policy = operator.balancer.live().config.pool.policy;
+    let policy = operator.balancer.live().config.pools[0].policy;
     let name = |slot| pool.backend(slot).spec.name.clone();
     let pinned = pin.and_then(|id| pool.by_id(id)).map(name);
     let (backend, by, why) = match pinned {

@@ -73,7 +73,11 @@ impl Balancer {
         let workers = sides.len();
         let started = SystemTime::now();
         let mut fleet = Fleet::new(backends, started);
-        fleet.watch(Arc::new(config.pool.health.clone()), prober::moment(), &mut prober::random);
+        fleet.watch(
+            Arc::new(config.pools[0].health.clone()),
+            prober::moment(),
+            &mut prober::random,
+        );
         let pool = Arc::new(ArcSwap::from_pointee(build(&fleet, &config)?));
         let settings = settings(&config, keys(&config)?, &sockets, sides);
         let ids: Vec<_> = pool.load().backends().iter().map(|backend| backend.id).collect();
@@ -257,7 +261,7 @@ impl Balancer {
 pub(super) fn build(fleet: &Fleet, config: &Config) -> Result<Pool, PoolError> {
     let group = GroupSpec {
         leaving: fleet.leaving(),
-        ..GroupSpec::new(&config.pool.name, config.pool.policy, fleet.effective())
+        ..GroupSpec::new(&config.pools[0].name, config.pools[0].policy, fleet.effective())
     };
     Pool::build_groups(&[group], Vec::new(), config.cluster.hash_seed)
 }
@@ -276,7 +280,7 @@ pub(super) fn ask_network(config: &Config) -> Result<Network, Failure> {
         Vec::new()
     };
     let towards = |address| os::source_address_towards(address).map_err(|e| e.to_string());
-    let sources = config.pool.backends.iter().map(|backend| towards(backend.address)).collect();
+    let sources = config.pools[0].backends.iter().map(|backend| towards(backend.address)).collect();
     Ok(Network { local, sources })
 }
 

@@ -56,7 +56,7 @@ pub(super) fn summary(config: &Config, sockets: &[LocalSocket], workers: usize) 
         }
         text
     });
-    let backends = config.pool.backends.iter().map(|backend| {
+    let backends = config.pools[0].backends.iter().map(|backend| {
         let address = backend.address.to_string();
         if backend.name == address { address } else { format!("{} ({address})", backend.name) }
     });
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn the_start_line_says_where_it_listens_and_where_it_forwards() {
         let mut config = config(&[], BackendPorts::Listener, &["10.0.0.11:5060", "[::1]:5061"]);
-        config.pool.backends[1].name = "[::1]:5061".to_owned(); // no name in the config
+        config.pools[0].backends[1].name = "[::1]:5061".to_owned(); // no name in the config
         let sockets = [
             socket("10.0.0.1:5060", Some(("sip.example.com", 5070)), Role::Listener),
             socket("[::1]:5060", Some(("2001:db8::1", 5060)), Role::Listener),

@@ -151,7 +151,7 @@ fn backends_by_side(
     network: &Network,
     fixed: Option<&[IpAddr]>,
 ) -> Result<(Vec<IpAddr>, Vec<BackendSpec>), Failure> {
-    let backends = &config.pool.backends;
+    let backends = &config.pools[0].backends;
     let mut sources = Vec::with_capacity(backends.len());
     for (backend, source) in backends.iter().zip(&network.sources) {
         let what = format!("backend {:?} ({})", backend.name, backend.address);

@@ -69,7 +69,7 @@ impl Balancer {
         let locals: Vec<_> = sides.iter().map(|side| side.local).collect();
         let specs = plan::backends_on(&config, &network, &locals, &self.sockets)?;
         let mut fleet = live.fleet.clone();
-        let health = Arc::new(config.pool.health.clone());
+        let health = Arc::new(config.pools[0].health.clone());
         fleet.watch(health, prober::moment(), &mut prober::random); // first: who joins starts slowly
         fleet.reload(specs, Duration::from_secs(config.limits.remove_timeout_s.into()), now);
         fleet.settle(now);

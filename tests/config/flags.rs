@@ -20,11 +20,11 @@ fn enough() -> Flags {
 #[test]
 fn no_health_switches_it_off_and_nothing_switches_it_on() {
     let on = Flags { no_health: false, ..enough() };
-    assert!(config::load(None, &on).unwrap().config.pool.health.enabled);
+    assert!(config::load(None, &on).unwrap().config.pools[0].health.enabled);
     let off = Flags { no_health: true, ..enough() };
-    assert!(!config::load(None, &off).unwrap().config.pool.health.enabled);
+    assert!(!config::load(None, &off).unwrap().config.pools[0].health.enabled);
     let file = SMALLEST.replace("[[pool]]", "[[pool]]\n[pool.health]\nenabled = false");
-    assert!(!load(&file, &Flags::default()).unwrap().config.pool.health.enabled);
+    assert!(!load(&file, &Flags::default()).unwrap().config.pools[0].health.enabled);
 }
 
 #[track_caller]
@@ -38,8 +38,8 @@ fn wrong(flags: &Flags, expected: &str) {
 fn flags_alone_are_enough() {
     let config = config::load(None, &enough()).unwrap().config;
     assert_eq!(config.listeners[0].bind, "127.0.0.1:5060".parse().unwrap());
-    assert_eq!(config.pool.name, "default");
-    let [first, second] = &config.pool.backends[..] else { panic!("two backends") };
+    assert_eq!(config.pools[0].name, "default");
+    let [first, second] = &config.pools[0].backends[..] else { panic!("two backends") };
     assert_eq!((first.name.as_str(), first.weight), ("10.0.0.11:5060", 1));
     assert_eq!((second.name.as_str(), second.weight), ("b", 3));
     assert_eq!(second.address, "10.0.0.12:5070".parse().unwrap());
@@ -63,7 +63,7 @@ fn flags_with_one_value_replace_that_of_the_file() {
         assert!(!config.record_route);
     }
     // The flag names the policy, the file its hash.
-    assert_eq!(load(LARGEST, &flags).unwrap().config.pool.policy, Policy::CALL_ID_HASH_MAGLEV);
+    assert_eq!(load(LARGEST, &flags).unwrap().config.pools[0].policy, Policy::CALL_ID_HASH_MAGLEV);
 }
 
 #[test]
@@ -74,14 +74,14 @@ fn listeners_and_backends_add_to_those_of_the_file() {
         ..Flags::default()
     };
     let config = load(LARGEST, &flags).unwrap().config;
-    assert_eq!((config.listeners.len(), config.pool.backends.len()), (3, 4));
-    assert_eq!(config.pool.name, "proxies");
+    assert_eq!((config.listeners.len(), config.pools[0].backends.len()), (3, 4));
+    assert_eq!(config.pools[0].name, "proxies");
 }
 
 #[test]
 fn policy_flag_leaves_the_files_hash_without_effect() {
     let flags = Flags { policy: Some("round-robin".to_owned()), ..Flags::default() };
-    assert_eq!(load(LARGEST, &flags).unwrap().config.pool.policy, Policy::RoundRobin);
+    assert_eq!(load(LARGEST, &flags).unwrap().config.pools[0].policy, Policy::RoundRobin);
     questionable(
         LARGEST,
         &flags,

@@ -21,7 +21,7 @@ fn nothing_differs_from_itself() {
 #[test]
 fn each_change_of_a_backend_has_its_line() {
     let diff = changed(|config| {
-        let backends = &mut config.pool.backends;
+        let backends = &mut config.pools[0].backends;
         backends[0].weight += 1;
         backends[0].address.set_port(9);
         let mut new = backends[0].clone();
@@ -35,7 +35,7 @@ fn each_change_of_a_backend_has_its_line() {
     for (line, kind) in diff.live.iter().zip(kinds) {
         assert!(line.contains(kind), "{line}");
     }
-    let diff = changed(|config| config.pool.backends.reverse());
+    let diff = changed(|config| config.pools[0].backends.reverse());
     assert_eq!(diff.live, ["order of the backends"]);
 }
 

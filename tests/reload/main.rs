@@ -191,10 +191,10 @@ fn a_refused_reload_changes_nothing() {
         assert!(text.contains("\nsipring_config_generation 1\n"), "{text}");
     };
     let own = stage.listener;
-    refused(&|config| config.pool.backends[0].address = own, "own socket");
-    refused(&|config| config.pool.backends[0].address = loopback("[::1]:5060"), "restart");
+    refused(&|config| config.pools[0].backends[0].address = own, "own socket");
+    refused(&|config| config.pools[0].backends[0].address = loopback("[::1]:5060"), "restart");
     refused(
-        &|config| config.pool.backends[0].address = config.pool.backends[1].address,
+        &|config| config.pools[0].backends[0].address = config.pools[0].backends[1].address,
         "same address",
     );
     assert_eq!(stage.balancer.reload(&good).unwrap().generation, 2);

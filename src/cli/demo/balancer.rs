@@ -151,8 +151,8 @@ mod tests {
             .collect();
         for seed in [0, 1, u64::MAX] {
             let config = read(config_text(&pool, seed, 0).unwrap()).unwrap();
-            assert_eq!(config.pool.backends.len(), 4);
-            assert_eq!(config.pool.backends[1].name, "backend-2");
+            assert_eq!(config.pools[0].backends.len(), 4);
+            assert_eq!(config.pools[0].backends[1].name, "backend-2");
             assert_eq!(config.listeners.len(), 1);
             assert!(config.cluster.current.is_some(), "a key of its own: no warning, no chance");
         }

@@ -14,7 +14,7 @@ impl Api {
         let config = loopback();
         let again = config.clone();
         let load = move || {
-            if again.pool.backends.is_empty() {
+            if again.pools[0].backends.is_empty() {
                 return Err("never".to_owned());
             }
             Ok(Loaded { warnings: Report::default(), config: again.clone() })

@@ -34,12 +34,12 @@ pub(in super::super) fn config(
         workers: None,
         listeners: listeners.iter().map(listener).collect(),
         backend_ports: ports,
-        pool: PoolConfig {
+        pools: vec![PoolConfig {
             name: "default".into(),
             policy: Policy::CALL_ID_HASH,
             health: HealthConfig::default(),
             backends: backends.iter().enumerate().map(backend).collect(),
-        },
+        }],
         record_route: true,
         path: PathMode::Always,
         limits: Limits {

@@ -93,7 +93,7 @@ fn rig(backends: &[&Backend], rise: u32, fall: u32) -> Rig {
     let addresses: Vec<_> = addresses.iter().map(String::as_str).collect();
     let mut config = config(&["127.0.0.1:0"], BackendPorts::Listener, &addresses);
     config.workers = Some(1);
-    let health = &mut config.pool.health;
+    let health = &mut config.pools[0].health;
     health.panic_per_mille = 0;
     let rules = &mut health.rules;
     (rules.interval_ms, rules.timeout_ms, rules.down_interval_max_ms) = (100, 500, 200);
@@ -200,8 +200,8 @@ fn calls_that_are_answered_503_take_a_backend_down_though_its_probes_are_good() 
     let addresses = [backend.address.to_string()];
     let mut config = config(&["127.0.0.1:0"], BackendPorts::Listener, &[&addresses[0]]);
     config.workers = Some(1);
-    config.pool.health.panic_per_mille = 0;
-    config.pool.health.rules.codes = vec![503];
+    config.pools[0].health.panic_per_mille = 0;
+    config.pools[0].health.rules.codes = vec![503];
     let balancer = Arc::new(Balancer::start(config).expect("a balancer"));
     let _prober = Prober::start(balancer.clone()).expect("a prober");
     let rig = Rig { balancer, _prober };
@@ -227,7 +227,7 @@ fn requests_that_meet_silence_take_a_backend_down_though_its_probes_are_good() {
         let addresses = [backend.address.to_string()];
         let mut config = config(&["127.0.0.1:0"], BackendPorts::Listener, &[&addresses[0]]);
         config.workers = Some(1);
-        config.pool.health.panic_per_mille = 0;
+        config.pools[0].health.panic_per_mille = 0;
         (config.limits.failover_tries, config.limits.failover_after_s) = (tries, 1);
         let balancer = Arc::new(Balancer::start(config).expect("a balancer"));
         let _prober = Prober::start(balancer.clone()).expect("a prober");
@@ -254,10 +254,10 @@ fn a_reload_keeps_who_is_down_probes_who_is_added_and_leaves_who_is_removed() {
     let added = crate::config::BackendConfig {
         name: "added".to_owned(),
         address: backends[2].address,
-        ..config.pool.backends[1].clone()
+        ..config.pools[0].backends[1].clone()
     };
-    config.pool.backends[1] = added; // in the place of b1
-    config.pool.health.method = "PING".to_owned();
+    config.pools[0].backends[1] = added; // in the place of b1
+    config.pools[0].health.method = "PING".to_owned();
     let reloaded = rig.balancer.reload(&config).expect("a good one");
     let lines = &reloaded.diff.live;
     assert!(lines.iter().any(|line| line == "health method OPTIONS -> PING"), "{lines:?}");
@@ -279,8 +279,8 @@ fn calls_that_failover_saves_count_against_who_refused_them() {
     let mut config =
         config(&["127.0.0.1:0"], BackendPorts::Listener, &[&addresses[0], &addresses[1]]);
     config.workers = Some(1);
-    config.pool.health.panic_per_mille = 0;
-    config.pool.health.rules.codes = vec![503]; // traffic alone decides
+    config.pools[0].health.panic_per_mille = 0;
+    config.pools[0].health.rules.codes = vec![503]; // traffic alone decides
     let balancer = Arc::new(Balancer::start(config).expect("a balancer"));
     let _prober = Prober::start(balancer.clone()).expect("a prober");
     let rig = Rig { balancer, _prober };
