@@ -11,7 +11,7 @@ pub use operations::operations;
 use crate::pool::{BackendSpec, Intake, Policy, Pool, State};
 use crate::proxy::{
     Egress, FailoverSettings, Forwarded, Ingress, Key, Keys, LocalSocket, Now, PathMode, Proxy,
-    Replaced, Role, Settings, Side, SocketIndex, Verdict,
+    Replaced, Role, Settings, Side, SocketIndex, Verdict, WORK,
 };
 use crate::sip::{Header, Message, NameAddr, Span, Start, Uri, Via, call_key};
 use std::net::SocketAddr;
@@ -136,7 +136,7 @@ fn pool(states: [State; 2]) -> Pool {
 
 /// `tries`: attempts of a request.
 fn settings(tries: u8) -> Settings {
-    let socket = |text, role| LocalSocket { address: address(text), advertise: None, role };
+    let socket = |text, role| LocalSocket::new(address(text), role);
     Settings {
         keys: Keys { current: Key { number: 1, bytes: [42; 16] }, previous: None },
         sockets: vec![
@@ -151,6 +151,8 @@ fn settings(tries: u8) -> Settings {
         draining: false,
         failover: FailoverSettings { tries, silence_ms: 3000, kept_max: 8 },
         pins_max: PINS_MAX,
+        transactions_max: PINS_MAX,
+        work: WORK,
         dialog_idle_s: 12 * 3600,
         registration_idle_s: 70 * 60,
     }

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::io::os;
 use crate::metrics::{Cells, Metrics, Probes, Reloads, Source};
 use crate::pool::{BackendId, GroupSpec, Pool, PoolError};
-use crate::proxy::{FailoverSettings, Key, Keys, LocalSocket, Role, Settings, Side};
+use crate::proxy::{FailoverSettings, Key, Keys, LocalSocket, Role, Settings, Side, WORK};
 use crate::worker::{Answer, Plan, Workers};
 use arc_swap::ArcSwap;
 use std::net::SocketAddr;
@@ -299,6 +299,8 @@ fn settings(
             sides,
             aliases: Vec::new(),
             pins_max: config.limits.pins / workers,
+            transactions_max: config.limits.pins / workers,
+            work: WORK,
             draining: false,
             // What follows is set again by each reload.
             failover: failover(config, workers),

@@ -94,7 +94,7 @@ mod tests {
 
     fn socket(address: &str, advertise: Option<(&str, u16)>, role: Role) -> LocalSocket {
         let advertise = advertise.map(|(host, port)| (host.to_owned(), port));
-        LocalSocket { address: address.parse().unwrap(), advertise, role }
+        LocalSocket { advertise, ..LocalSocket::new(address.parse().unwrap(), role) }
     }
 
     #[test]

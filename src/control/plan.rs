@@ -98,7 +98,7 @@ fn listener_sockets(listeners: &[Listener], local: &[IpAddr]) -> Result<Vec<Loca
                 )));
             }
             let advertise = listener.advertise.clone();
-            sockets.push(LocalSocket { address, advertise, role: Role::Listener });
+            sockets.push(LocalSocket { advertise, ..LocalSocket::new(address, Role::Listener) });
         }
     }
     Ok(sockets)
@@ -266,7 +266,7 @@ impl Layout<'_> {
                     address.port()
                 )));
             }
-            Ok(LocalSocket { address, advertise: None, role: Role::BackendPort })
+            Ok(LocalSocket::new(address, Role::BackendPort))
         };
         addresses.map(socket).collect()
     }

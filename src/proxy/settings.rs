@@ -2,6 +2,7 @@
 
 use super::SocketIndex;
 use super::failover::FailoverSettings;
+use super::reason::Method;
 use std::net::{IpAddr, SocketAddr};
 
 /// Keys of the tokens, from the config (or drawn at start). Two live at once for rotation.
@@ -40,6 +41,17 @@ pub struct LocalSocket {
     pub advertise: Option<(String, u16)>,
     /// What it is for.
     pub role: Role,
+    /// The place of its `[[listener]]` in the config, which rules name; `None`: it has none.
+    pub listener: Option<u16>,
+    /// Requests are answered where they came from, as if their Via had `rport` (RFC 3581).
+    pub force_rport: bool,
+}
+
+impl LocalSocket {
+    /// A socket that nothing special is said of.
+    pub fn new(address: SocketAddr, role: Role) -> Self {
+        Self { address, advertise: None, role, listener: None, force_rport: false }
+    }
 }
 
 /// A local address from which some of the backends are reached.
@@ -66,6 +78,13 @@ pub enum PathMode {
     Off,
 }
 
+/// [`Settings::work`] by default: an INVITE is as much work as 1.75 BYEs (Jiang et al., 2012).
+pub const WORK: [u16; Method::ALL.len()] = {
+    let mut work = [100; Method::ALL.len()];
+    work[Method::Invite as usize] = 175;
+    work
+};
+
 /// All that a shard must know; immutable.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -88,6 +107,10 @@ pub struct Settings {
     pub failover: FailoverSettings,
     /// Pins in this shard at most.
     pub pins_max: usize,
+    /// Requests in this shard at most whose final response is awaited for the counts of load.
+    pub transactions_max: usize,
+    /// What such a request counts for, in hundredths of an average one; by number of [`Method`].
+    pub work: [u16; Method::ALL.len()],
     /// A confirmed dialog without traffic is forgotten after this many seconds.
     pub dialog_idle_s: u32,
     /// A registration or subscription without traffic is forgotten after this many seconds.

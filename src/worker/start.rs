@@ -343,7 +343,7 @@ mod tests {
     use super::*;
 
     fn socket(address: &str, role: Role) -> LocalSocket {
-        LocalSocket { address: address.parse().unwrap(), advertise: None, role }
+        LocalSocket::new(address.parse().unwrap(), role)
     }
 
     #[test]

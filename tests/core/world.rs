@@ -3,7 +3,7 @@
 use sipring::pool::{BackendSpec, Intake, Policy, Pool, State};
 use sipring::proxy::{
     Egress, FailoverSettings, Ingress, Key, Keys, LocalSocket, Now, PathMode, Proxy, Replaced,
-    Role, Settings, Side, SocketIndex, Verdict,
+    Role, Settings, Side, SocketIndex, Verdict, WORK,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ pub(crate) fn backends() -> Vec<BackendSpec> {
 
 /// Settings with one interface: clients and backends meet 10.0.0.1.
 pub(crate) fn settings() -> Settings {
-    let socket = |text: &str, role| LocalSocket { address: address(text), advertise: None, role };
+    let socket = |text: &str, role| LocalSocket::new(address(text), role);
     Settings {
         keys: Keys { current: Key { number: 1, bytes: [42; 16] }, previous: None },
         sockets: vec![
@@ -68,6 +68,8 @@ pub(crate) fn settings() -> Settings {
         path: PathMode::Always,
         max_message: 65_535,
         pins_max: 1000,
+        transactions_max: 1000,
+        work: WORK,
         dialog_idle_s: 12 * 3600,
         registration_idle_s: 70 * 60,
         failover: FailoverSettings { tries: 3, silence_ms: 3000, kept_max: 64 },

@@ -43,11 +43,7 @@ fn settings_of(shard: usize) -> Settings {
     // A second attempt is a second backend: failover has tests of its own.
     settings.failover.tries = 1;
     let second = "10.0.0.1:15061".parse().expect("an address");
-    settings.sockets.push(LocalSocket {
-        address: second,
-        advertise: None,
-        role: Role::BackendPort,
-    });
+    settings.sockets.push(LocalSocket::new(second, Role::BackendPort));
     if shard == 1 {
         settings.sides[0].egress = SocketIndex(settings.sockets.len() as u16 - 1);
     }

@@ -16,7 +16,7 @@ use crate::pool::{BackendId, BackendSlot, BackendSpec, Intake, Policy, Pool, Sta
 use crate::proxy::{
     Absorb, Answer as OwnAnswer, Drop, Egress, FailoverSettings, Forwarded, Ingress, Key, Keys,
     LocalSocket, Method, Now, PathMode, Replaced, Role, Settings, Side, SocketIndex, Tally,
-    Verdict,
+    Verdict, WORK,
 };
 use crate::sip::Span;
 use arc_swap::ArcSwap;
@@ -192,8 +192,7 @@ fn pool(backend: SocketAddr) -> Pool {
 }
 
 fn settings(number: usize, workers: usize, host: IpAddr, port: u16) -> Arc<Settings> {
-    let socket =
-        |port, role| LocalSocket { address: SocketAddr::new(host, port), advertise: None, role };
+    let socket = |port, role| LocalSocket::new(SocketAddr::new(host, port), role);
     let mut sockets = vec![socket(port, Role::Listener)];
     sockets.extend((1..=workers as u16).map(|at| socket(port + at, Role::BackendPort)));
     let egress = SocketIndex(1 + number as u16);
@@ -206,6 +205,8 @@ fn settings(number: usize, workers: usize, host: IpAddr, port: u16) -> Arc<Setti
         path: PathMode::Always,
         max_message: 65_535,
         pins_max: 1000,
+        transactions_max: 1000,
+        work: WORK,
         dialog_idle_s: 60,
         registration_idle_s: 60,
         failover: FailoverSettings { tries: 1, silence_ms: 3000, kept_max: 1 },
