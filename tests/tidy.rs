@@ -98,6 +98,7 @@ const SETTINGS: &[&str] = &[
     "Key",
     "Keys",
     "LocalSocket",
+    "Method",
     "PathMode",
     "Role",
     "Settings",
@@ -105,6 +106,7 @@ const SETTINGS: &[&str] = &[
     "SocketIndex",
     "FailoverSettings",
     "TRIES_MAX",
+    "WORK",
 ];
 
 /// Rooms without socket, file, clock, thread, lock, log and random source.
