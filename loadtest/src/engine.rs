@@ -40,6 +40,13 @@ pub(crate) struct Engine<A: Agent> {
     threads: Vec<JoinHandle<()>>,
 }
 
+/// An agent that stands still, without a socket; its clock goes on.
+#[derive(Debug)]
+pub(crate) struct Halted<A> {
+    pub(crate) agent: A,
+    begin: Instant,
+}
+
 #[derive(Debug)]
 struct Shared<A> {
     socket: UdpSocket,
@@ -60,11 +67,17 @@ struct State<A> {
 impl<A: Agent> Engine<A> {
     /// Starts both threads on a socket of [`open`].
     pub(crate) fn start(name: &str, socket: UdpSocket, agent: A) -> io::Result<Self> {
+        Self::resume(name, socket, Halted { agent, begin: Instant::now() })
+    }
+
+    /// Goes on after [`Engine::halt`], on another socket.
+    pub(crate) fn resume(name: &str, socket: UdpSocket, halted: Halted<A>) -> io::Result<Self> {
+        let Halted { agent, begin } = halted;
         socket.set_read_timeout(Some(NAP))?;
         socket.set_write_timeout(Some(SEND_PATIENCE))?;
         let shared = Arc::new(Shared {
             socket,
-            begin: Instant::now(),
+            begin,
             state: Mutex::new(State { agent, asleep_until: 0 }),
             sooner: Condvar::new(),
             stop: AtomicBool::new(false),
@@ -76,6 +89,24 @@ impl<A: Agent> Engine<A> {
             engine.threads.push(thread.spawn(move || run(&shared))?);
         }
         Ok(engine)
+    }
+
+    /// Ends both threads between two steps and closes the socket, with all that was not read yet.
+    pub(crate) fn halt(mut self) -> Option<Halted<A>> {
+        self.end_threads();
+        let shared = Arc::clone(&self.shared);
+        drop(self);
+        let Shared { state, begin, .. } = Arc::into_inner(shared)?; // nobody else holds it by now
+        let State { agent, .. } = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Some(Halted { agent, begin })
+    }
+
+    fn end_threads(&mut self) {
+        self.shared.stop.store(true, Relaxed);
+        self.shared.sooner.notify_all();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
     }
 
     /// Looks at the agent, or tells it something, between two steps.
@@ -103,11 +134,7 @@ impl<A: Agent> Engine<A> {
 impl<A: Agent> Drop for Engine<A> {
     /// Ends both threads, whatever is open.
     fn drop(&mut self) {
-        self.shared.stop.store(true, Relaxed);
-        self.shared.sooner.notify_all();
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
+        self.end_threads();
     }
 }
 

@@ -189,3 +189,47 @@ fn the_same_seed_makes_the_same_calls() {
     };
     assert_eq!((saw_it(1), saw_it(1), saw_it(2)), (true, true, false));
 }
+
+#[test]
+fn a_killed_backend_refuses_all_and_comes_back_with_its_calls() {
+    let mut backend = backend("b1", v4());
+    let caller = Caller::start(CallerOptions {
+        pace: Pace::Closed { concurrent: 20 },
+        calls: Some(20),
+        t1: Duration::from_millis(50),
+        // Their BYEs meet nobody at first.
+        hold: (Duration::from_millis(1000), Duration::from_millis(1200)),
+        ..CallerOptions::to(backend.address())
+    })
+    .unwrap();
+    wait_until(|| caller.report().through.answer.count() == 20);
+    wait_until(|| backend.report().acknowledged.count() == 20);
+    backend.kill();
+    let stranger = std::net::UdpSocket::bind(v4()).unwrap();
+    stranger.connect(backend.address()).unwrap();
+    stranger.send(b"hello").unwrap();
+    let refused = stranger.recv(&mut [0]).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+
+    wait_until(|| caller.report().through.byes_repeated.value() > 0);
+    let (address, before) = (backend.address(), backend.report().new_calls.value());
+    backend.start_again().unwrap();
+    assert!(caller.wait(LIMIT), "calls are open: {}", caller.report().json());
+    assert_eq!((caller.report().through.completed.value(), backend.address()), (20, address));
+    let report = backend.report();
+    assert_eq!((report.new_calls.value(), report.strangers.value()), (before, 0));
+    backend.kill();
+    backend.kill();
+    backend.start_again().unwrap();
+    backend.start_again().unwrap();
+    let others = run(CallerOptions { seed: 2, ..options(backend.address(), 20) });
+    assert_eq!(others.report().through.completed.value(), 20);
+}
+
+fn wait_until(holds: impl Fn() -> bool) {
+    let begin = std::time::Instant::now();
+    while !holds() {
+        assert!(begin.elapsed() < LIMIT, "waited in vain");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}

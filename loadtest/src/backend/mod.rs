@@ -6,7 +6,7 @@ mod service;
 
 pub use service::Service;
 
-use crate::engine::{self, Engine};
+use crate::engine::{self, Engine, Halted};
 use crate::report::BackendReport;
 use agent::BackendAgent;
 use std::io;
@@ -87,10 +87,18 @@ impl BackendOptions {
 /// A running backend. Dropping it ends it at once.
 #[derive(Debug)]
 pub struct Backend {
-    engine: Engine<BackendAgent>,
+    life: Life,
     report: Arc<BackendReport>,
     address: SocketAddr,
     name: String,
+}
+
+#[derive(Debug)]
+enum Life {
+    Running(Engine<BackendAgent>),
+    Killed(Box<Halted<BackendAgent>>),
+    /// It could not be brought back.
+    Over,
 }
 
 impl Backend {
@@ -105,7 +113,41 @@ impl Backend {
         let address = socket.local_addr()?;
         let (report, name) = (Arc::new(BackendReport::default()), options.name.clone());
         let agent = BackendAgent::new(options, address, Arc::clone(&report));
-        Ok(Self { engine: Engine::start(&name, socket, agent)?, report, address, name })
+        let life = Life::Running(Engine::start(&name, socket, agent)?);
+        Ok(Self { life, report, address, name })
+    }
+
+    /// Closes its socket, with all that was not read yet: what is sent there is refused from now on,
+    /// as after `kill -9`. Its calls are kept, as a database outside of it would keep them, until
+    /// [`Backend::start_again`]. Without effect on one that does not run.
+    pub fn kill(&mut self) {
+        self.life = match std::mem::replace(&mut self.life, Life::Over) {
+            Life::Running(engine) => {
+                engine.halt().map_or(Life::Over, |halted| Life::Killed(Box::new(halted)))
+            }
+            other => other,
+        };
+    }
+
+    /// Goes on after [`Backend::kill`], at the same address and with the calls of before. Without
+    /// effect on one that runs.
+    ///
+    /// # Errors
+    /// When the port has been taken meanwhile, and this can be tried again; when there are no
+    /// threads, and it cannot.
+    pub fn start_again(&mut self) -> io::Result<()> {
+        if matches!(self.life, Life::Running(_)) {
+            return Ok(());
+        }
+        let socket = engine::open(self.address)?;
+        let Life::Killed(halted) = std::mem::replace(&mut self.life, Life::Over) else {
+            return Err(io::Error::other(format!(
+                "{} could not be brought back before",
+                self.name
+            )));
+        };
+        self.life = Life::Running(Engine::resume(&self.name, socket, *halted)?);
+        Ok(())
     }
 
     /// The live report.
@@ -125,6 +167,10 @@ impl Backend {
 
     /// True if an INVITE with this Call-ID came here; forgotten 64*T1 after the end of the call.
     pub fn saw(&self, call_id: &str) -> bool {
-        self.engine.with(|agent| agent.saw(call_id))
+        match &self.life {
+            Life::Running(engine) => engine.with(|agent| agent.saw(call_id)),
+            Life::Killed(halted) => halted.agent.saw(call_id),
+            Life::Over => false,
+        }
     }
 }
