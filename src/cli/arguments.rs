@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// File and flags.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub(super) struct Arguments {
     /// Config file, TOML
     #[arg(long, short, value_name = "FILE")]
@@ -48,6 +48,11 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
+    /// A file alone.
+    pub(super) fn of_file(path: PathBuf) -> Self {
+        Self { config: Some(path), ..Self::default() }
+    }
+
     /// The configuration; problems and warnings go to standard error.
     pub(super) fn load(self) -> Result<Loaded, Exit> {
         let text = self.config.as_deref().map(read).transpose()?;

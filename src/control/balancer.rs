@@ -229,6 +229,11 @@ impl Balancer {
         &self.probes
     }
 
+    /// What became of reloads.
+    pub fn reloads(&self) -> &Reloads {
+        &self.reloads
+    }
+
     /// All metrics, ready to be scraped.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics

@@ -32,20 +32,7 @@ impl Operator {
     /// # Errors
     /// Why everything stays as it was; the log has it already.
     pub(super) fn reload(&self) -> Result<Reloaded, String> {
-        let loaded = (self.load)().inspect_err(|text| self.balancer.refuse_reload(text));
-        let result = loaded.and_then(|loaded| {
-            if !loaded.warnings.is_empty() {
-                tracing::warn!("{}", loaded.warnings.render(false).trim_end());
-            }
-            self.balancer.reload(&loaded.config).map_err(|failure| failure.text)
-        });
-        match &result {
-            Ok(reloaded) => say(reloaded),
-            Err(text) => {
-                tracing::error!("reload refused, everything stays as it was: {}", text.trim_end());
-            }
-        }
-        result
+        self.balancer.load_again(&self.load)
     }
 
     /// The backend of a Call-ID's pin, asked of the worker that owns it. `Err`: a worker does not
@@ -66,6 +53,29 @@ impl Operator {
             Ok(None)
         };
         tokio::time::timeout(PATIENCE, first).await.unwrap_or(Err(()))
+    }
+}
+
+impl Balancer {
+    /// Loads the configuration again and takes it over: what HUP and `ctl reload` do.
+    ///
+    /// # Errors
+    /// Why everything stays as it was; the log has it already.
+    pub fn load_again(&self, load: &Loader) -> Result<Reloaded, String> {
+        let loaded = load().inspect_err(|text| self.refuse_reload(text));
+        let result = loaded.and_then(|loaded| {
+            if !loaded.warnings.is_empty() {
+                tracing::warn!("{}", loaded.warnings.render(false).trim_end());
+            }
+            self.reload(&loaded.config).map_err(|failure| failure.text)
+        });
+        match &result {
+            Ok(reloaded) => say(reloaded),
+            Err(text) => {
+                tracing::error!("reload refused, everything stays as it was: {}", text.trim_end());
+            }
+        }
+        result
     }
 }
 
