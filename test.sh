@@ -76,7 +76,8 @@ step "format" cargo fmt --all --check
 step "clippy" cargo clippy --workspace --all-targets --locked -- -D warnings
 step "tests" cargo test --workspace --locked
 step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --document-private-items
-# The first thing that a newcomer starts; it fails if a call is lost or a dialog changes its backend.
+# The first thing that a newcomer starts; it fails if a call is lost, a dialog changes its backend, or a
+# scene (drain, death with failover, good and refused reload) does not go as it should.
 step "demo" cargo run --profile test --locked -- demo --seconds 6
 
 printf '\nAll checks passed in %d s.\n' "$SECONDS"

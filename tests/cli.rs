@@ -138,3 +138,39 @@ fn a_result_that_cannot_be_written_exits_1() {
     let err = String::from_utf8(output.stderr).expect("UTF-8");
     assert!(err.contains("error: cannot write to standard output: "), "{err}");
 }
+
+#[test]
+fn the_demo_plays_every_scene_and_loses_no_call() {
+    let directory = TempDir::new().expect("a directory");
+    let mut command = sipring(&["demo", "--seconds", "5"]);
+    let output = command.env("TMPDIR", directory.path()).output().expect("it starts");
+    let out = String::from_utf8(output.stdout).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(0), "{out}");
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    for part in [
+        "DRAIN: backend-2 ",
+        "backend-2: drained (no call is left",
+        "DEATH: backend-3 ",
+        "backend-3: down (",
+        "backend-3: up (",
+        "RELOAD: backend-5 ",
+        "reload    backend \"backend-5\" added (127.0.0.1:",
+        "REFUSED: ",
+        "^^^^^^ not a key of [[pool.backend]]",
+        " 0 lost, ",
+        " failed over, 1 reload, 1 refused\n",
+    ] {
+        assert!(out.contains(part), "{part}\n{out}");
+    }
+    assert!(!out.contains('\u{1b}'), "no terminal, no escapes: {out}");
+    let left = fs::read_dir(directory.path()).expect("a directory").count();
+    assert_eq!(left, 0, "the config file goes at the end");
+}
+
+#[test]
+fn the_demo_says_that_it_needs_a_directory() {
+    let output = sipring(&["demo"]).env("TMPDIR", "/nowhere/at/all").output().expect("it starts");
+    assert_eq!(output.status.code(), Some(69));
+    let err = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(err.contains("a directory under /nowhere/at/all"), "{err}");
+}

@@ -68,10 +68,10 @@ enum Command {
     #[command(after_help = CTL_EXAMPLES)]
     Ctl(ctl::Arguments),
 
-    /// Show it: a balancer, four backends and a caller on free loopback ports, one backend drained on
-    /// the way
+    /// Show it: a balancer, backends and a caller on free loopback ports; a backend is drained, one
+    /// dies and comes back, the config is reloaded, and a broken one is refused
     ///
-    /// Exits with 0 only if no call was lost and no dialog changed its backend.
+    /// Exits with 0 only if no call was lost, no dialog changed its backend and all of this happened.
     Demo(demo::Arguments),
 }
 

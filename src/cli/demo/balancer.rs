@@ -1,37 +1,49 @@
-//! The balancer of the demo: a config on free ports, and the few calls that the show needs.
+//! The balancer of the demo: the product itself, in this process, on a config file of its own.
 
-use super::play::Front;
-use crate::config::{self, Config, Flags, Text};
-use crate::control::{Admin, Balancer, Failure, Prober};
+use super::file::{ConfigFile, Wishes, add_backend};
+use super::front::{BackendStanding, Edit, Event, Front, Standing, State};
+use crate::cli::Arguments;
+use crate::control::fleet::{Fleet, Member};
+use crate::control::{Admin, Balancer, Failure, Loader, Prober};
 use crate::metrics::{Cell, Cells};
-use std::fmt::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
-use std::ops::RangeInclusive;
+use crate::pool::health::FULL_SHARE;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Ports towards the backends are looked for from here on: below the kernel's ephemeral ones.
-const PORTS_FIRST: u16 = 20_000;
-const PORTS_LAST: u16 = 31_999;
 /// Starts, each with other ports: somebody may take one between the look and the start.
 const STARTS: u16 = 3;
 
+/// The mistake of the broken file.
+const MISTAKE: &str = "wieght = 2\n";
+
 /// A balancer in this process.
-#[derive(Debug)]
 pub(super) struct RealBalancer {
     /// Ends before the balancer does.
     prober: Prober,
     balancer: Arc<Balancer>,
     address: SocketAddr,
+    load: Loader,
+    file: ConfigFile,
+    /// The good text of the file.
+    text: String,
+    /// Events that have been told.
+    told: u64,
 }
 
 impl RealBalancer {
     /// Starts it on free loopback ports.
-    pub(super) fn start(pool: &[(String, SocketAddr)], seed: u64) -> Result<Self, Failure> {
+    pub(super) fn start(pool: &[(String, SocketAddr)], wishes: Wishes) -> Result<Self, Failure> {
+        let file = ConfigFile::new().map_err(|e| no_file(&e))?;
         let mut failure = Failure::unavailable("no free UDP ports on 127.0.0.1");
         for attempt in 0..STARTS {
-            let Some(text) = config_text(pool, seed, attempt) else { continue };
-            match Balancer::start(read(text)?) {
-                Ok(balancer) => return Self::of(balancer),
+            let Some(mut text) = wishes.text(attempt) else { continue };
+            pool.iter().for_each(|(name, address)| add_backend(&mut text, name, *address));
+            file.write(&text).map_err(|e| no_file(&e))?;
+            // From here on as `sipring run --config` does.
+            let arguments = Arguments::of_file(file.path().to_owned());
+            let loaded = arguments.reload().map_err(Failure::config)?;
+            match Balancer::start(loaded.config) {
+                Ok(balancer) => return Self::of(balancer, arguments, file, text),
                 Err(e) if e.exit == Failure::UNAVAILABLE => failure = e,
                 Err(e) => return Err(e),
             }
@@ -39,11 +51,18 @@ impl RealBalancer {
         Err(failure)
     }
 
-    fn of(balancer: Balancer) -> Result<Self, Failure> {
+    fn of(
+        balancer: Balancer,
+        arguments: Arguments,
+        file: ConfigFile,
+        text: String,
+    ) -> Result<Self, Failure> {
         let address = balancer.listeners().first().copied();
         let address = address.ok_or_else(|| Failure::run_time("the balancer listens nowhere"))?;
         let balancer = Arc::new(balancer);
-        Ok(Self { prober: Prober::start(balancer.clone())?, balancer, address })
+        let prober = Prober::start(balancer.clone())?;
+        let load: Loader = Box::new(move || arguments.reload());
+        Ok(Self { prober, balancer, address, load, file, text, told: 0 })
     }
 
     /// One line: where it listens and forwards.
@@ -65,20 +84,39 @@ impl Front for RealBalancer {
         self.address
     }
 
-    fn set_drained(&self, backend: &str, drained: bool) -> Result<(), Failure> {
+    fn set_drained(&mut self, backend: &str, drained: bool) -> Result<(), Failure> {
         let admin = if drained { Admin::Drain } else { Admin::Ready };
         self.balancer.set_admin(backend, admin, "the demo's script")
     }
 
-    /// Whatever was thrown away, by the core or because something was full.
-    fn drops(&self) -> u64 {
-        let of = |cells: &Cells| {
-            let full =
-                [&cells.truncated, &cells.handoff_full, &cells.send_errors, &cells.send_full];
-            let by_reason: u64 = cells.dropped.iter().map(Cell::value).sum();
-            by_reason + full.into_iter().map(Cell::value).sum::<u64>()
+    /// Through the door of HUP.
+    fn reload(&mut self, edit: Edit<'_>) -> Result<Vec<String>, String> {
+        let text = match edit {
+            Edit::Add(name, address) => {
+                add_backend(&mut self.text, name, address);
+                self.text.clone()
+            }
+            Edit::Break => format!("{}{MISTAKE}", self.text),
         };
-        self.balancer.cells().iter().map(|cells| of(cells)).sum()
+        self.file.write(&text).map_err(|e| no_file(&e).text)?;
+        let reloaded = self.balancer.load_again(&self.load)?;
+        Ok(reloaded.diff.to_string().lines().map(str::to_owned).collect())
+    }
+
+    fn look(&mut self) -> Standing {
+        self.balancer.look();
+        let reloads = self.balancer.reloads();
+        let cells = self.balancer.cells();
+        let sum = |of: fn(&Cells) -> u64| cells.iter().map(|cells| of(cells)).sum();
+        Standing {
+            drops: sum(drops),
+            failed_over: sum(|cells| cells.failovers.iter().map(Cell::value).sum()),
+            reloads: reloads.succeeded.value(),
+            refused: reloads.failed.value(),
+            generation: reloads.generation.value(),
+            backends: self.balancer.with_fleet(backends),
+            events: self.balancer.with_fleet(|fleet| events(fleet, &mut self.told)),
+        }
     }
 
     fn failed(&self) -> bool {
@@ -86,75 +124,42 @@ impl Front for RealBalancer {
     }
 }
 
-/// The demo goes the way of every config: through the file's language.
-fn read(text: String) -> Result<Config, Failure> {
-    let text = Text { name: "the demo's config".to_owned(), bytes: text.into_bytes() };
-    match config::load(Some(&text), &Flags::default()) {
-        Ok(loaded) => Ok(loaded.config),
-        Err(report) => Err(Failure::config(report.render(false))),
-    }
+/// Whatever was thrown away, by the core or because something was full.
+fn drops(cells: &Cells) -> u64 {
+    let full = [&cells.truncated, &cells.handoff_full, &cells.send_errors, &cells.send_full];
+    let by_reason: u64 = cells.dropped.iter().map(Cell::value).sum();
+    by_reason + full.into_iter().map(Cell::value).sum::<u64>()
 }
 
-/// `None` if the ports that it needs are not to be had.
-fn config_text(pool: &[(String, SocketAddr)], seed: u64, attempt: u16) -> Option<String> {
-    let workers = std::thread::available_parallelism().map_or(1, |n| n.get().min(64));
-    let ports = free_range(workers as u16, attempt)?;
-    let loopback = Ipv4Addr::LOCALHOST;
-    let udp = UdpSocket::bind((loopback, 0)).and_then(|free| free.local_addr()).ok()?;
-    let admin = TcpListener::bind((loopback, 0)).and_then(|free| free.local_addr()).ok()?;
-    let mut text = format!(
-        "workers = {workers}\nbackend_ports = \"{}-{}\"\n[admin]\nlisten = \"{admin}\"\n\
-         [[listener]]\nbind = \"udp:{udp}\"\n[limits]\npins = 100000\n\
-         [cluster]\nkey = \"{:032x}\"\nhash_seed = {}\n[log]\nlevel = \"warn\"\n\
-         [[pool]]\n[pool.health]\ninterval = \"1s\"\ntimeout = \"1s\"\n",
-        ports.start(),
-        ports.end(),
-        u128::from(seed) + 1,
-        // TOML's integers have 63 bits and a sign.
-        seed >> 1,
-    );
-    for (name, address) in pool {
-        let _ = write!(text, "[[pool.backend]]\nname = \"{name}\"\naddress = \"{address}\"\n");
-    }
-    Some(text)
+fn backends(fleet: &Fleet) -> Vec<BackendStanding> {
+    let state = |member: &Member| match (member.up.value, member.admin.value) {
+        (false, _) => State::Down,
+        (true, Admin::Drain | Admin::Maint) => State::Drained,
+        (true, Admin::Ready) if member.share() < FULL_SHARE => State::SlowStart,
+        (true, Admin::Ready) => State::Up,
+    };
+    let members = fleet.members().iter().filter(|member| member.leaving.is_none());
+    let standing =
+        |member: &Member| BackendStanding { name: member.spec.name.clone(), state: state(member) };
+    members.map(standing).collect()
 }
 
-/// `count` ports in a row that nobody has bound; processes begin their search at different places.
-fn free_range(count: u16, attempt: u16) -> Option<RangeInclusive<u16>> {
-    let ranges = (PORTS_LAST - PORTS_FIRST + 1) / count;
-    let begin = (std::process::id() as u16).wrapping_add(attempt.wrapping_mul(7919));
-    (0..ranges).find_map(|step| {
-        let first = PORTS_FIRST + begin.wrapping_add(step) % ranges * count;
-        let last = first + count - 1;
-        let free = |port| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-        (first..=last).all(free).then_some(first..=last)
-    })
+/// Those that have not been told; they are now.
+fn events(fleet: &Fleet, told: &mut u64) -> Vec<Event> {
+    let noted = fleet.noted();
+    let new = (noted - std::mem::replace(told, noted)) as usize;
+    let mut events: Vec<_> = fleet.events().rev().take(new).collect();
+    events.reverse();
+    let event = |event: &crate::control::fleet::Event| Event {
+        backend: event.backend.clone(),
+        what: event.what.clone(),
+        why: format!("{}, by {}", event.reason, event.who),
+    };
+    events.into_iter().map(event).collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_range_has_as_many_ports_as_were_asked_for_and_avoids_busy_ones() {
-        let range = free_range(4, 0).unwrap();
-        assert_eq!(range.len(), 4);
-        assert!(*range.start() >= PORTS_FIRST && *range.end() <= PORTS_LAST);
-        let _busy = UdpSocket::bind((Ipv4Addr::LOCALHOST, range.start() + 2)).unwrap();
-        assert_ne!(free_range(4, 0), Some(range));
-    }
-
-    #[test]
-    fn the_config_is_good_for_every_seed() {
-        let pool: Vec<_> = (1..=4_u16)
-            .map(|n| (format!("backend-{n}"), SocketAddr::from((Ipv4Addr::LOCALHOST, n))))
-            .collect();
-        for seed in [0, 1, u64::MAX] {
-            let config = read(config_text(&pool, seed, 0).unwrap()).unwrap();
-            assert_eq!(config.pools[0].backends.len(), 4);
-            assert_eq!(config.pools[0].backends[1].name, "backend-2");
-            assert_eq!(config.listeners.len(), 1);
-            assert!(config.cluster.current.is_some(), "a key of its own: no warning, no chance");
-        }
-    }
+fn no_file(error: &std::io::Error) -> Failure {
+    let place = std::env::temp_dir();
+    let place = place.display();
+    Failure::unavailable(format!("the demo's config file needs a directory under {place}: {error}"))
 }

@@ -1,7 +1,9 @@
 //! What is to be shown of one second.
 
-use super::play::{Cast, Front};
-use sipring_loadtest::CallerReport;
+use super::front::{Standing, State};
+use super::play::Cast;
+use sipring_loadtest::{Backend, CallerReport};
+use std::collections::HashMap;
 
 /// One second of the show.
 #[derive(Clone, Debug, Default)]
@@ -16,13 +18,15 @@ pub(super) struct Facts {
     pub(super) completed: u64,
     /// Calls lost so far.
     pub(super) lost: u64,
+    /// Requests that went on to another backend so far.
+    pub(super) failed_over: u64,
     /// Requests that the caller sent again so far.
     pub(super) repeated: u64,
     /// Messages that the balancer threw away so far.
     pub(super) drops: u64,
     /// Added latency so far, nanoseconds: difference of the medians, and of the 99th percentiles.
     pub(super) added: (Option<i64>, Option<i64>),
-    /// In the order of the pool.
+    /// Those of the configuration, in its order.
     pub(super) backends: Vec<BackendFacts>,
 }
 
@@ -32,7 +36,7 @@ pub(super) struct BackendFacts {
     pub(super) name: String,
     /// Of the new calls of this second, percent.
     pub(super) share: u64,
-    pub(super) drained: bool,
+    pub(super) state: State,
     /// Dialogs that it holds.
     pub(super) dialogs: u64,
 }
@@ -42,7 +46,7 @@ pub(super) struct BackendFacts {
 pub(super) struct Meter {
     second: u64,
     started: u64,
-    new_calls: Vec<u64>,
+    new_calls: HashMap<String, u64>,
 }
 
 impl Meter {
@@ -51,12 +55,12 @@ impl Meter {
         self.second
     }
 
-    /// The next second. `drained` is the place of the drained backend.
-    pub(super) fn read<F: Front>(
+    /// The next second.
+    pub(super) fn read<F>(
         &mut self,
         cast: &Cast<F>,
         report: &CallerReport,
-        drained: Option<usize>,
+        standing: &Standing,
     ) -> Facts {
         self.second += 1;
         let through = &report.through;
@@ -68,29 +72,33 @@ impl Meter {
             open: through.open(),
             completed: through.completed.value(),
             lost: through.lost(),
+            failed_over: standing.failed_over,
             repeated: through.invites_repeated.value() + through.byes_repeated.value(),
-            drops: cast.front.drops(),
+            drops: standing.drops,
             added: (report.added_ns(0.5), report.added_ns(0.99)),
-            backends: self.backends(cast, drained),
+            backends: self.backends(&cast.backends, standing),
         }
     }
 
-    fn backends<F>(&mut self, cast: &Cast<F>, drained: Option<usize>) -> Vec<BackendFacts> {
-        self.new_calls.resize(cast.backends.len(), 0);
-        let counted = cast.backends.iter().zip(&mut self.new_calls).map(|(backend, before)| {
-            let now = backend.report().new_calls.value();
-            now - std::mem::replace(before, now)
-        });
-        let fresh: Vec<u64> = counted.collect();
-        let all = fresh.iter().sum::<u64>().max(1);
-        let facts = cast.backends.iter().zip(fresh).enumerate().map(|(place, (backend, fresh))| {
-            BackendFacts {
-                name: backend.name().to_owned(),
-                share: (fresh * 100 + all / 2) / all,
-                drained: drained == Some(place),
+    fn backends(&mut self, cast: &[Backend], standing: &Standing) -> Vec<BackendFacts> {
+        let fresh: HashMap<&str, u64> = cast
+            .iter()
+            .map(|backend| {
+                let now = backend.report().new_calls.value();
+                let before = self.new_calls.insert(backend.name().to_owned(), now).unwrap_or(0);
+                (backend.name(), now - before)
+            })
+            .collect();
+        let all = fresh.values().sum::<u64>().max(1);
+        let shown = standing.backends.iter().filter_map(|one| {
+            let backend = cast.iter().find(|backend| backend.name() == one.name)?;
+            Some(BackendFacts {
+                name: one.name.clone(),
+                share: (fresh.get(&*one.name).copied()? * 100 + all / 2) / all,
+                state: one.state,
                 dialogs: backend.report().dialogs.value(),
-            }
+            })
         });
-        facts.collect()
+        shown.collect()
     }
 }

@@ -1,46 +1,41 @@
 //! How facts look: a panel that is drawn over itself on a terminal, a plain line a second elsewhere.
 
-use super::facts::Facts;
+use super::facts::{BackendFacts, Facts};
+use super::front::State;
 use std::io::Write;
 use std::time::Duration;
 
 /// Cells of a bar that stands for 100 %.
 const BAR: u64 = 40;
-/// Events that stay in the panel.
-const EVENTS: usize = 4;
-
 /// Where the show is written to. Writing that fails is no reason to end: the exit code tells.
 #[derive(Debug)]
 pub(super) struct Screen<W> {
     out: W,
     terminal: bool,
-    /// Lines of the panel that stand above the cursor.
-    drawn: usize,
-    events: Vec<String>,
+    /// The panel that stands above the cursor.
+    panel: Vec<String>,
 }
 
 impl<W: Write> Screen<W> {
     /// A screen; escapes are written to a terminal only.
     pub(super) fn new(out: W, terminal: bool) -> Self {
-        Self { out, terminal, drawn: 0, events: Vec::new() }
+        Self { out, terminal, panel: Vec::new() }
     }
 
     /// A line that stays, below all that was drawn.
     pub(super) fn line(&mut self, text: &str) {
-        self.drawn = 0;
+        self.panel.clear();
         self.write(&format!("{text}\n"));
     }
 
-    /// Something happened.
+    /// The balancer did something.
     pub(super) fn event(&mut self, at: Duration, text: &str) {
-        let event = format!("event {:3} s  {text}", at.as_secs());
-        if !self.terminal {
-            return self.write(&format!("{event}\n"));
-        }
-        if self.events.len() == EVENTS {
-            self.events.remove(0);
-        }
-        self.events.push(event);
+        self.stays("event", at, text);
+    }
+
+    /// A scene did something.
+    pub(super) fn scene(&mut self, at: Duration, text: &str) {
+        self.stays("scene", at, text);
     }
 
     /// One second.
@@ -48,17 +43,30 @@ impl<W: Write> Screen<W> {
         if !self.terminal {
             return self.write(&format!("{}\n", plain(facts)));
         }
-        let mut lines = panel(facts);
-        lines.extend(self.events.iter().cloned());
-        let mut text = match self.drawn {
-            0 => String::new(),
-            drawn => format!("\x1b[{drawn}A"),
-        };
-        for line in &lines {
-            text.push_str(&format!("\x1b[2K{line}\n"));
-        }
-        self.drawn = lines.len();
+        let text = self.cleared();
+        self.panel = panel(facts);
+        let text = text + &self.drawn();
         self.write(&text);
+    }
+
+    /// Above the panel, if there is one.
+    fn stays(&mut self, what: &str, at: Duration, text: &str) {
+        let lines = text.replace('\n', "\n              ");
+        let line = format!("{what} {:3} s   {lines}\n", at.as_secs());
+        let text = self.cleared() + &line + &self.drawn();
+        self.write(&text);
+    }
+
+    /// Moves the cursor to where the panel begins and clears all below.
+    fn cleared(&self) -> String {
+        match self.panel.len() {
+            0 => String::new(),
+            lines => format!("\x1b[{lines}A\x1b[J"),
+        }
+    }
+
+    fn drawn(&self) -> String {
+        self.panel.iter().map(|line| format!("{line}\n")).collect()
     }
 
     fn write(&mut self, text: &str) {
@@ -68,28 +76,27 @@ impl<W: Write> Screen<W> {
 
 /// The facts in one line.
 fn plain(facts: &Facts) -> String {
-    let backends: Vec<_> = facts
-        .backends
-        .iter()
-        .map(|backend| match backend.drained {
-            true => format!(
-                "{} {} % drained, {} dialogs left",
-                backend.name, backend.share, backend.dialogs
-            ),
-            false => format!("{} {} %", backend.name, backend.share),
-        })
-        .collect();
+    let backends = facts.backends.iter().map(|BackendFacts { name, share, state, dialogs }| {
+        let state = match state {
+            State::Up => String::new(),
+            State::SlowStart => " slow start".to_owned(),
+            State::Drained => format!(" drained, {dialogs} dialogs left"),
+            State::Down => format!(" down, {dialogs} dialogs wait"),
+        };
+        format!("{name} {share} %{state}")
+    });
     format!(
         "{:3} s  {} calls/s  {} dialogs  {}  added p50 {} p99 {}  drops {}  repeated {}  \
-         completed {}  lost {}",
+         failed over {}  completed {}  lost {}",
         facts.second,
         facts.calls_per_second,
         facts.open,
-        backends.join("  "),
+        backends.collect::<Vec<_>>().join("  "),
         micros(facts.added.0),
         micros(facts.added.1),
         facts.drops,
         facts.repeated,
+        facts.failed_over,
         facts.completed,
         facts.lost,
     )
@@ -103,19 +110,22 @@ fn panel(facts: &Facts) -> Vec<String> {
             facts.second, facts.calls_per_second, facts.open, facts.completed, facts.lost
         ),
         format!(
-            "       added p50 {}  p99 {}  drops {}  repeated {}",
+            "       added p50 {}  p99 {}  drops {}  repeated {}  failed over {}",
             micros(facts.added.0),
             micros(facts.added.1),
             facts.drops,
-            facts.repeated
+            facts.repeated,
+            facts.failed_over
         ),
     ];
     lines.extend(facts.backends.iter().map(|backend| {
         let cells = (backend.share.min(100) * BAR + 50) / 100;
         let bar = "█".repeat(cells as usize) + &" ".repeat((BAR - cells) as usize);
-        let state = match backend.drained {
-            true => format!("drained, {} left", backend.dialogs),
-            false => format!("{} dialogs", backend.dialogs),
+        let state = match backend.state {
+            State::Up => format!("{} dialogs", backend.dialogs),
+            State::SlowStart => format!("slow start, {}", backend.dialogs),
+            State::Drained => format!("drained, {} left", backend.dialogs),
+            State::Down => format!("DOWN, {} wait", backend.dialogs),
         };
         format!("  {:<9} {bar} {:3} %  {state}", backend.name, backend.share)
     }));
@@ -128,14 +138,13 @@ fn micros(ns: Option<i64>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::facts::BackendFacts;
     use super::*;
 
     fn facts() -> Facts {
-        let backend = |name: &str, share, drained, dialogs| BackendFacts {
+        let backend = |name: &str, share, state, dialogs| BackendFacts {
             name: name.to_owned(),
             share,
-            drained,
+            state,
             dialogs,
         };
         Facts {
@@ -143,10 +152,13 @@ mod tests {
             calls_per_second: 412,
             open: 684,
             completed: 3120,
+            failed_over: 17,
             added: (Some(38_400), Some(-1_500)),
             backends: vec![
-                backend("backend-1", 100, false, 653),
-                backend("backend-2", 0, true, 31),
+                backend("backend-1", 100, State::Up, 653),
+                backend("backend-2", 0, State::Drained, 31),
+                backend("backend-3", 0, State::Down, 9999),
+                backend("backend-4", 12, State::SlowStart, 9999),
             ],
             ..Facts::default()
         }
@@ -157,6 +169,7 @@ mod tests {
         let mut screen = Screen::new(&mut out, terminal);
         screen.frame(&facts());
         screen.event(Duration::from_secs(9), "something");
+        screen.scene(Duration::from_secs(10), "two\nlines");
         screen.frame(&facts());
         screen.line("RESULT");
         String::from_utf8(out).unwrap()
@@ -165,20 +178,24 @@ mod tests {
     #[test]
     fn without_a_terminal_there_is_a_line_a_second_and_no_escape() {
         let line = "  9 s  412 calls/s  684 dialogs  backend-1 100 %  backend-2 0 % drained, 31 \
-                    dialogs left  added p50 38 us p99 -1 us  drops 0  repeated 0  completed 3120  \
-                    lost 0\n";
-        let event = "event   9 s  something\n";
-        assert_eq!(written(false), format!("{line}{event}{line}RESULT\n"));
+                    dialogs left  backend-3 0 % down, 9999 dialogs wait  backend-4 12 % slow start  \
+                    added p50 38 us p99 -1 us  drops 0  repeated 0  failed over 17  \
+                    completed 3120  lost 0\n";
+        let events = "event   9 s   something\nscene  10 s   two\n              lines\n";
+        assert_eq!(written(false), format!("{line}{events}{line}RESULT\n"));
     }
 
     #[test]
-    fn on_a_terminal_the_panel_is_drawn_over_itself_with_the_events_below() {
+    fn on_a_terminal_the_panel_is_drawn_over_itself_and_below_the_events() {
         let text = written(true);
-        let (first, second) = text.split_once("\x1b[4A").unwrap();
-        assert_eq!(first.lines().count(), 4);
-        assert_eq!(second.lines().count(), 6, "panel, event, result: {second}");
-        assert!(second.contains("event   9 s  something\n"));
-        assert!(second.contains("drained, 31 left"));
+        let drawn: Vec<_> = text.split("\x1b[6A\x1b[J").collect();
+        assert_eq!(drawn.len(), 4, "{text}");
+        let panel = drawn[0];
+        assert_eq!(panel.lines().count(), 6);
+        assert_eq!(drawn[1], format!("event   9 s   something\n{panel}"));
+        assert!(drawn[2].ends_with(&format!("lines\n{panel}")), "{}", drawn[2]);
+        assert_eq!(drawn[3], format!("{panel}RESULT\n"));
+        assert!(panel.contains("drained, 31 left") && panel.contains("DOWN, 9999 wait"), "{panel}");
     }
 
     #[test]
