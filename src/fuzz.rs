@@ -87,7 +87,7 @@ pub fn handle(bytes: &[u8]) {
         assert_eq!((way(first), sent), (way(second), sent_again));
         let mut own = 0;
         for _ in 0..40 {
-            node.now.ms += 1000;
+            node.now = node.now.after_ms(1000);
             own += node.poll();
         }
         assert!(own < 100, "a failover goes on and on: {own} messages");
@@ -162,7 +162,7 @@ impl Node {
     fn new(tries: u8) -> Self {
         let settings = Arc::new(settings(tries));
         let proxy = Proxy::new(settings.clone(), [1, 2, 3, 4]);
-        Self { settings, proxy, pool: pool([State::Ready; 2]), now: Now { ms: 1_000_000 } }
+        Self { settings, proxy, pool: pool([State::Ready; 2]), now: Now::from_ms(1_000_000) }
     }
 
     /// The verdict on a datagram, and what was written.

@@ -60,7 +60,7 @@ pub(crate) struct Case {
 
 impl Case {
     fn new(mut world: World, from: &str, socket: SocketIndex, message: String) -> Self {
-        world.now.ms += DAY_MS;
+        world.now = world.now.after_ms(DAY_MS);
         let ingress = Ingress { source: address(from), socket, replaced: Replaced::Unasked };
         let id_at = message.find("a8-").map_or(0, |at| at + 3);
         let message = message.into_bytes();
@@ -120,7 +120,7 @@ impl Case {
         self.id += 1;
         if self.id == CALLS {
             self.id = 0;
-            self.world.now.ms += DAY_MS;
+            self.world.now = self.world.now.after_ms(DAY_MS);
         }
         let mut rest = self.id;
         for place in self.message[self.id_at..self.id_at + 8].iter_mut().rev() {

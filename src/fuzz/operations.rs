@@ -38,7 +38,7 @@ pub fn operations(bytes: &[u8]) {
             4 => from_caller(&mut node, number, call, "BYE"),
             5 => from_caller(&mut node, number, call, "INVITE"),
             6 => from_callee(&mut node, number, call),
-            7 => node.now.ms += 1000 << (byte / 10 % 16),
+            7 => node.now = node.now.after_ms(1000 << (byte / 10 % 16)),
             8 => {
                 let state =
                     |bit| if (byte / 10) & bit == 0 { State::Ready } else { State::Drained };
@@ -51,7 +51,7 @@ pub fn operations(bytes: &[u8]) {
         }
         node.proxy.handle_timeout(node.now);
     }
-    node.now.ms += 13 * 3600 * 1000;
+    node.now = node.now.after_ms(13 * 3600 * 1000);
     node.proxy.handle_timeout(node.now);
     assert_eq!((node.proxy.pins(), node.proxy.dialogs()), (0, 0));
 }

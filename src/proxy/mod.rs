@@ -53,17 +53,36 @@ use sign::Signer;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Milliseconds since the process started; never goes back.
+/// A moment, from some moment in the past on; never goes back. Response times are told in
+/// microseconds, what is kept lives for milliseconds or seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Now {
-    /// Milliseconds.
-    pub ms: u64,
+    /// Microseconds.
+    pub us: u64,
 }
 
 impl Now {
-    /// Whole seconds, for the pins.
-    fn seconds(self) -> u32 {
-        (self.ms / 1000) as u32
+    /// The moment at so many milliseconds.
+    pub const fn from_ms(ms: u64) -> Self {
+        Self { us: ms * 1000 }
+    }
+
+    /// So many milliseconds later.
+    #[must_use]
+    pub const fn after_ms(self, ms: u64) -> Self {
+        Self { us: self.us + ms * 1000 }
+    }
+
+    /// Whole milliseconds.
+    #[inline]
+    pub const fn ms(self) -> u64 {
+        self.us / 1000
+    }
+
+    /// Whole seconds; for 136 years, which is when 32 bits end.
+    #[inline]
+    pub const fn seconds(self) -> u32 {
+        (self.us / 1_000_000) as u32
     }
 }
 
@@ -209,7 +228,7 @@ impl Proxy {
             // Workers begin their rounds at different backends.
             turn: Turn(table_keys[0]),
             tally: Tally::default(),
-            swept: Now { ms: 0 },
+            swept: Now { us: 0 },
             edits: Edits::new(),
             routes: Routes::new(),
             own: Vec::with_capacity(failover::COPY_MAX),
@@ -265,7 +284,7 @@ impl Proxy {
 
     /// Sweeps a bounded number of pins. Call it once a turn and at least once a second.
     pub fn handle_timeout(&mut self, now: Now) {
-        let slots = self.pins.slots() as u64 * (now.ms - self.swept.ms) / SWEEP_MS;
+        let slots = self.pins.slots() as u64 * (now.ms() - self.swept.ms()) / SWEEP_MS;
         if slots >= SWEEP_SLOTS_MIN {
             self.pins.sweep(now.seconds(), slots.min(SWEEP_SLOTS_MAX) as usize);
             self.swept = now;

@@ -19,7 +19,7 @@ impl Proxy {
             return None;
         }
         loop {
-            let verdict = match self.failover.next_work(now.ms)? {
+            let verdict = match self.failover.next_work(now.ms())? {
                 Work::Retry(slot, cause) => self.retry(now, pool, slot, cause, out),
                 Work::Again(slot) => {
                     let current = self.failover.kept(slot).current();
@@ -91,7 +91,7 @@ impl Proxy {
         }
         if !matches!(request.method, Method::Ack | Method::Cancel) {
             let backend = pool.backend(slot).id;
-            if !self.failover.keep(key, ingress, request.method, backend, bytes, now.ms) {
+            if !self.failover.keep(key, ingress, request.method, backend, bytes, now.ms()) {
                 self.tally.not_kept += 1;
             }
         }
@@ -116,7 +116,7 @@ impl Proxy {
         };
         let another = arrived.status == 503 && self.another(pool, key, arrived.call_id).is_some();
         let status = arrived.status;
-        match self.failover.response(key, arrived.backend, status, another, now.ms) {
+        match self.failover.response(key, arrived.backend, status, another, now.ms()) {
             Fate::Forward => Intercepted::Upstream,
             Fate::Absorb(slot) => {
                 let is_invite_final = self.failover.kept(slot).is_invite && status >= 200;
@@ -165,7 +165,7 @@ impl Proxy {
         self.with_copy(slot, |proxy, ingress, request| {
             let next = proxy.next_backend(pool, slot, request.call_id);
             let Some(next) = next.filter(|_| proxy.failover.may_retry(slot)) else {
-                proxy.failover.given_up(slot, cause, now.ms);
+                proxy.failover.given_up(slot, cause, now.ms());
                 // RFC 3261 16.7 item 6: 503 would say that nobody can be served.
                 let answer = match next {
                     Some(_) => Answer::BackendFailed,
@@ -182,7 +182,7 @@ impl Proxy {
             };
             let key = proxy.pins.key(request.call_id);
             proxy.pins.insert_or_refresh(key, backend, class, now.seconds());
-            proxy.failover.next_attempt(slot, backend, now.ms);
+            proxy.failover.next_attempt(slot, backend, now.ms());
             proxy.tally.failover(cause);
             proxy.tally.routed(Routed::Failover);
             Some(proxy.forward(pool, ingress, request, Target::Backend(next), false, out))

@@ -78,7 +78,7 @@ impl<C: Core> Worker<C> {
     fn turn(&mut self) -> io::Result<()> {
         self.wait()?;
         self.turn_began_ns = os::now_ns();
-        let now = Now { ms: self.turn_began_ns / 1_000_000 };
+        let now = Now { us: self.turn_began_ns / 1000 };
         self.follow_pool()?;
         self.desk.reap()?;
         if self.desk.called {
@@ -92,7 +92,7 @@ impl<C: Core> Worker<C> {
         self.desk.core.handle_timeout(now);
         self.desk.poll(now)?;
         self.desk.ring_doorbells()?;
-        if now.ms >= self.tick_ms {
+        if now.ms() >= self.tick_ms {
             self.tick(now);
         }
         let (cells, driver) = (&self.desk.cells, &self.desk.driver);
@@ -203,7 +203,7 @@ impl<C: Core> Worker<C> {
 
     /// Arms the receives that have ended, but for those of connections that are being closed.
     fn arm_again(&mut self, now: Now) -> io::Result<()> {
-        if now.ms >= self.tick_ms {
+        if now.ms() >= self.tick_ms {
             let desk = &mut self.desk;
             desk.ended.append(&mut desk.later);
         }
@@ -248,7 +248,7 @@ impl<C: Core> Worker<C> {
     }
 
     fn tick(&mut self, now: Now) {
-        self.tick_ms = now.ms + TICK_MS;
+        self.tick_ms = now.ms() + TICK_MS;
         self.refresh();
     }
 

@@ -5,7 +5,7 @@ use crate::world::{
 };
 use sipring::pool::BackendId;
 use sipring::proxy::{
-    CallResult, Forwarded, Method, Now, RegistrationResult, Replaced, Settled, Verdict,
+    CallResult, Forwarded, Method, RegistrationResult, Replaced, Settled, Verdict,
 };
 
 const CLIENT: &str = "192.0.2.9:5062";
@@ -190,7 +190,7 @@ fn the_result_is_awaited_as_long_as_the_pin_lives_and_no_longer() {
     for (s, expected) in [(200, call(CallResult::Ok)), (202, None)] {
         let mut world = World::new();
         let sent = send(&mut world, &invite());
-        world.now = Now { ms: world.now.ms + s * 1000 };
+        world.now = world.now.after_ms(s * 1000);
         assert_eq!(settled(&respond(&mut world, &sent, "200 OK")), expected, "after {s} s");
     }
 }

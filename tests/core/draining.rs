@@ -4,7 +4,7 @@
 use crate::world::{
     LISTENER, PORT, Request, World, address, response, routes_of_caller, rows, settings,
 };
-use sipring::proxy::{Answer, Key, Keys, Now, Replaced, Verdict};
+use sipring::proxy::{Answer, Key, Keys, Replaced, Verdict};
 
 const CLIENT: &str = "192.0.2.9:40000";
 
@@ -156,7 +156,7 @@ fn other_limits_hold_from_the_next_message_on() {
     let id = world.pool.backend(world.pool.by_address(sent.forwarded_to()).unwrap()).id;
     assert_eq!((world.proxy.dialogs_on(id), world.proxy.calls_on(id)), (1, 1));
     let call_id = b"call-1@192.0.2.9";
-    let at = |s: u64| Now { ms: world.now.ms + s * 1000 };
+    let at = |s: u64| world.now.after_ms(s * 1000);
     assert_eq!(world.proxy.pinned(at(300), call_id), Some(id));
     assert_eq!(world.proxy.pinned(at(302), call_id), None);
 }

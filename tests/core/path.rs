@@ -68,7 +68,7 @@ fn a_refresh_goes_to_the_same_backend_and_moves_if_that_is_down() {
         .filter(|b| b.address == first.forwarded_to())
         .for_each(|b| b.state = sipring::pool::State::Drained);
     world.publish(list.clone());
-    world.now.ms += 3_600_000;
+    world.now = world.now.after_ms(3_600_000);
     let refresh = Request { cseq: 2, ..register("") }.to_string();
     assert_eq!(world.push(PHONE, LISTENER, &refresh).forwarded_to(), first.forwarded_to());
     list.iter_mut()

@@ -95,7 +95,7 @@ impl World {
     pub(crate) fn with(settings: Settings, backends: Vec<BackendSpec>) -> Self {
         let pool = Pool::build(backends, Policy::CALL_ID_HASH, 7).expect("a good pool");
         let proxy = Proxy::new(Arc::new(settings.clone()), [1, 2, 3, 4]);
-        Self { settings, pool, proxy, now: Now { ms: 1_000_000 } }
+        Self { settings, pool, proxy, now: Now::from_ms(1_000_000) }
     }
 
     /// The same node after a restart: the pins are gone, the keys are not.
@@ -122,10 +122,10 @@ impl World {
 
     /// Lets time pass, and gives what was sent meanwhile.
     pub(crate) fn wait(&mut self, ms: u64) -> Vec<Outcome> {
-        let end_ms = self.now.ms + ms;
+        let end_ms = self.now.ms() + ms;
         let mut sent = Vec::new();
-        while self.now.ms < end_ms {
-            self.now.ms = end_ms.min(self.now.ms + 50);
+        while self.now.ms() < end_ms {
+            self.now = Now::from_ms(end_ms.min(self.now.ms() + 50));
             sent.append(&mut self.poll());
         }
         sent

@@ -143,7 +143,7 @@ impl Simulation {
 
     /// The clock of the cores, which began before.
     fn now(&self) -> Now {
-        Now { ms: 1_000_000 + self.now_ms }
+        Now::from_ms(1_000_000 + self.now_ms)
     }
 
     fn run(&mut self, scenario: &Scenario) {
