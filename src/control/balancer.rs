@@ -3,11 +3,12 @@
 //! The control thread holds one; tests and the demo hold theirs in their own process.
 
 use super::fleet::{Admin, Fleet, UnknownBackend, Who};
+use super::kernel_drops::KernelDrops;
 use super::plan::{self, Network, Outline};
 use super::{Failure, log, ports, prober};
 use crate::config::Config;
 use crate::io::os;
-use crate::metrics::{Cells, Metrics, Probes, Reloads, Source};
+use crate::metrics::{Cells, Metrics, Probes, Reloads, SocketDrops, Source};
 use crate::pool::{BackendId, GroupSpec, Pool, PoolError};
 use crate::proxy::{FailoverSettings, Key, Keys, LocalSocket, Role, Settings, Side, WORK};
 use crate::worker::{Answer, Plan, Workers};
@@ -27,6 +28,8 @@ pub struct Balancer {
     pub(super) reloads: Arc<Reloads>,
     cells: Vec<Arc<Cells>>,
     probes: Arc<Probes>,
+    kernel_drops: Mutex<KernelDrops>,
+    socket_drops: Arc<SocketDrops>,
     metrics: Arc<Metrics>,
     pub(super) sockets: Vec<LocalSocket>,
     started: SystemTime,
@@ -84,11 +87,14 @@ impl Balancer {
         let cells: Vec<_> = (0..workers).map(|_| Arc::new(Cells::new(ids.clone()))).collect();
         let reloads = Arc::new(Reloads::new(started));
         let probes = Arc::new(Probes::default());
+        let kernel_drops = Mutex::new(KernelDrops::default());
+        let socket_drops = Arc::new(SocketDrops::default());
         let metrics = Metrics::new(Source {
             cells: cells.clone(),
             pool: pool.clone(),
             reloads: reloads.clone(),
             probes: probes.clone(),
+            socket_drops: socket_drops.clone(),
             pins_max: settings.iter().map(|settings| settings.pins_max).sum(),
             started,
         });
@@ -102,7 +108,22 @@ impl Balancer {
         })?;
         let live = Mutex::new(Live { config, fleet, settings, refused: None });
         let (workers, metrics) = (Mutex::new(Some(workers)), Arc::new(metrics));
-        Ok(Self { workers, pool, live, reloads, cells, probes, metrics, sockets, started, summary })
+        let balancer = Self {
+            workers,
+            pool,
+            live,
+            reloads,
+            cells,
+            probes,
+            kernel_drops,
+            socket_drops,
+            metrics,
+            sockets,
+            started,
+            summary,
+        };
+        balancer.look(); // so that every series is there from the start
+        Ok(balancer)
     }
 
     /// Sets what the administrator wants of a backend and publishes the pool that follows from it,
@@ -119,9 +140,13 @@ impl Balancer {
         look(&self.live().fleet)
     }
 
-    /// Looks whose calls have ended: removed backends go then. To be called about once a second.
+    /// Looks whose calls have ended (removed backends go then), what the kernel has dropped, and what
+    /// differs from the configuration. To be called about once a second.
     pub fn look(&self) {
         self.observe(|fleet, now| fleet.look(&|id| self.calls_on(id), now));
+        self.reloads.drift.set(self.with_fleet(|fleet| fleet.drift()) as u64);
+        let mut drops = self.kernel_drops.lock().unwrap_or_else(PoisonError::into_inner);
+        drops.look(&self.sockets, &self.socket_drops);
     }
 
     /// Tells the fleet what was found out, and publishes the pool that follows from it, if anything

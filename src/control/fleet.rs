@@ -273,6 +273,12 @@ impl Fleet {
         Ok(true)
     }
 
+    /// How many things are set against the config.
+    pub fn drift(&self) -> usize {
+        let of = |one: &Member| usize::from(one.overridden) + usize::from(one.weight.is_some());
+        self.members.iter().map(of).sum()
+    }
+
     fn member(&mut self, name: &str) -> Result<&mut Member, UnknownBackend> {
         let found = self.members.iter_mut().find(|member| member.spec.name == name);
         found.ok_or_else(|| UnknownBackend(name.to_owned()))

@@ -16,6 +16,7 @@ mod control_socket;
 mod drain;
 mod failure;
 pub mod fleet;
+mod kernel_drops;
 mod log;
 mod operator;
 mod page;

@@ -88,6 +88,8 @@ pub(crate) struct Driver {
     sends: SendSlots,
     /// `msg_namelen` and `msg_controllen` of every receive; boxed, for the kernel reads it by address.
     request: Box<libc::msghdr>,
+    /// Times that the submission queue was full.
+    full: u64,
     /// Sends queued or in the kernel.
     in_flight: u32,
     /// Operations whose last completion has not come: receives, sends, cancels, the watch of the event.
@@ -121,7 +123,8 @@ impl Driver {
         // SAFETY: page aligned (mapped) and kept in `memory` until the ring is through.
         unsafe { ring.register_buffers(address, entries, GROUP) }?;
         let request = Box::new(message_header::request());
-        let mut driver = Self { ring, sends, request, in_flight: 0, outstanding: 0, memory, event };
+        let (full, in_flight, outstanding) = (0, 0, 0);
+        let mut driver = Self { ring, sends, request, full, in_flight, outstanding, memory, event };
         driver.watch()?;
         Ok((driver, slots))
     }
@@ -352,6 +355,11 @@ impl Driver {
         self.ring.overflows
     }
 
+    /// Times that the submission queue was full.
+    pub(crate) fn full(&self) -> u64 {
+        self.full
+    }
+
     fn queue(&mut self, entry: &squeue::Entry) -> io::Result<()> {
         // The second round finds room after one enter, unless the kernel refuses for now (its
         // completion queue is full: EBUSY) and it needs more.
@@ -361,6 +369,7 @@ impl Driver {
             if unsafe { self.ring.push(entry) } {
                 return Ok(());
             }
+            self.full += 1;
             self.ring.enter(0, None)?;
         }
         Err(io::Error::other("io_uring takes no more submissions: its completion queue stays full"))

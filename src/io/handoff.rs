@@ -64,6 +64,11 @@ impl Outbox {
 pub(crate) struct Inbox(Consumer<u8>);
 
 impl Inbox {
+    /// Bytes that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.0.slots()
+    }
+
     /// Takes one record and returns its length. `into` is long enough for any.
     ///
     /// # Panics

@@ -1,5 +1,6 @@
 //! One worker's counters: plain stores by one writer, no atomic read-modify-write, no shared line.
 
+use super::status_codes;
 use crate::pool::BackendId;
 use crate::proxy::{
     Absorb, Answer, CallResult, Drop, FailoverCause, Method, RegistrationResult, Routed,
@@ -180,6 +181,8 @@ pub struct Cells {
     pub registrations: [Cell; RegistrationResult::ALL.len()],
     /// Responses forwarded, by class: 1xx at 0 to 6xx at 5.
     pub responses: [Cell; 6],
+    /// Responses forwarded, by status code.
+    pub response_codes: [Cell; status_codes::PLACES],
     /// What concerns one backend.
     pub backends: BackendTable,
     /// Our own answers, by reason.
@@ -218,6 +221,10 @@ pub struct Cells {
     pub buffers_exhausted: Cell,
     /// CQ overflows seen.
     pub cq_overflows: Cell,
+    /// Times that the submission queue was full in the middle of a turn.
+    pub sq_full: Cell,
+    /// Bytes that waited in the hand-off rings to this worker, looked at about once a second.
+    pub handoff_queue: Cell,
     /// How long the turns lasted in which messages were forwarded, counted once a message.
     pub forward_seconds: Histogram,
     /// Calls of io_uring_enter.
@@ -247,6 +254,7 @@ impl Cells {
             call_results: std::array::from_fn(|_| zero()),
             registrations: Default::default(),
             responses: Default::default(),
+            response_codes: std::array::from_fn(|_| zero()),
             backends: BackendTable::default().with(backend_ids),
             answers: std::array::from_fn(|_| zero()),
             absorbed: std::array::from_fn(|_| zero()),
@@ -266,6 +274,8 @@ impl Cells {
             receive_errors: zero(),
             buffers_exhausted: zero(),
             cq_overflows: zero(),
+            sq_full: zero(),
+            handoff_queue: zero(),
             forward_seconds: Histogram::default(),
             enters: zero(),
             cpu_ns: zero(),

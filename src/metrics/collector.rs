@@ -5,7 +5,10 @@
 
 use super::cells::BUCKETS_NS;
 use super::declared::{self, Kind, Metric, dropped};
-use super::{BackendCells, BackendOutcome, Cell, Cells, ProbeFigures, Probes, Reloads};
+use super::{
+    BackendCells, BackendOutcome, Cell, Cells, ProbeFigures, Probes, Reloads, SocketDrops,
+    status_codes,
+};
 use crate::pool::{Backend, Pool, State};
 use crate::proxy::{
     Absorb, Answer, CallResult, Drop, FailoverCause, Method, RegistrationResult, Routed,
@@ -33,6 +36,8 @@ pub struct Source {
     pub reloads: Arc<Reloads>,
     /// The health of the backends.
     pub probes: Arc<Probes>,
+    /// What the kernel has thrown away.
+    pub socket_drops: Arc<SocketDrops>,
     /// Pins that all shards together can hold.
     pub pins_max: usize,
     /// When the balancer started.
@@ -119,6 +124,7 @@ impl Scrape {
             ),
             single(declared::CONFIG_LAST_RELOAD_SUCCESSFUL, count(&reloads.last_successful)),
             single(declared::CONFIG_LAST_RELOAD_TIMESTAMP, count(&reloads.last_success_s)),
+            single(declared::CONFIG_DRIFT, count(&reloads.drift)),
         ]
     }
 
@@ -148,6 +154,7 @@ impl Scrape {
             ),
             self.forward_seconds(),
             self.by_place(declared::RESPONSES, CLASSES, |c| &c.responses),
+            self.by_place(declared::RESPONSE_CODES, status_codes::labels(), |c| &c.response_codes),
             self.by_place(
                 declared::ANSWERS,
                 Answer::ALL.iter().map(|reason| reason.label()),
@@ -302,9 +309,18 @@ impl Scrape {
             per_worker(declared::URING_ENTERS, |c| c.enters.value() as f64),
             per_worker(declared::URING_CQ_OVERFLOW, |c| c.cq_overflows.value() as f64),
             per_worker(declared::URING_BUFRING_EXHAUSTED, |c| c.buffers_exhausted.value() as f64),
+            per_worker(declared::URING_SQ_FULL, |c| c.sq_full.value() as f64),
+            per_worker(declared::HANDOFF_QUEUE, |c| c.handoff_queue.value() as f64),
+            self.socket_drops(),
             per_worker(declared::HANDOFFS, |c| c.handoffs.value() as f64),
             per_worker(declared::DOORBELLS, |c| c.doorbells.value() as f64),
         ]
+    }
+
+    fn socket_drops(&self) -> MetricFamily {
+        let drops = self.source.socket_drops.all();
+        let sample = |(label, count)| (vec![label], count as f64);
+        family(declared::SOCKET_DROPS, drops.into_iter().map(sample))
     }
 
     fn sum(&self, cell: impl Fn(&Cells) -> &Cell) -> f64 {
@@ -319,7 +335,7 @@ impl Scrape {
     fn by_place(
         &self,
         metric: Metric,
-        labels: impl IntoIterator<Item = &'static str>,
+        labels: impl IntoIterator<Item = impl Into<String>>,
         cells_of: impl Fn(&Cells) -> &[Cell],
     ) -> MetricFamily {
         let sample = |(place, label)| (vec![label], self.sum(|c| &cells_of(c)[place]));

@@ -57,6 +57,9 @@ metrics! {
     CONFIG_LAST_RELOAD_TIMESTAMP = Gauge "sipring_config_last_reload_timestamp_seconds" []
         "Unix time at which a configuration was last loaded with success.";
 
+    CONFIG_DRIFT = Gauge "sipring_config_drift" []
+        "Things set at run time against the configuration: administrative states and weights of backends.";
+
     DATAGRAMS_RECEIVED = Counter "sipring_datagrams_received_total" []
         "Datagrams received, whatever they hold.";
     BYTES_RECEIVED = Counter "sipring_received_bytes_total" []
@@ -70,6 +73,8 @@ metrics! {
         "Requests forwarded, by method: to_backend into the pool, to_client from the backends' side.";
     RESPONSES = Counter "sipring_responses_total" ["class"]
         "Responses forwarded, by class of the status code.";
+    RESPONSE_CODES = Counter "sipring_response_codes_total" ["code"]
+        "Responses forwarded, by status code; unusual codes share the label other.";
     ANSWERS = Counter "sipring_answers_total" ["reason"]
         "Answers that the balancer gave itself, by reason.";
     ABSORBED = Counter "sipring_absorbed_messages_total" ["reason"]
@@ -146,10 +151,16 @@ metrics! {
         "Times that the completion queue overflowed.";
     URING_BUFRING_EXHAUSTED = Counter "sipring_uring_bufring_exhausted_total" ["worker"]
         "Receives that ended because the ring of receive buffers was empty.";
+    URING_SQ_FULL = Counter "sipring_uring_sq_full_total" ["worker"]
+        "Times that the submission queue was full in the middle of a turn: one more enter each.";
     HANDOFFS = Counter "sipring_handoffs_total" ["worker"]
         "Messages that each worker gave to the worker that owns their Call-ID.";
     DOORBELLS = Counter "sipring_handoff_doorbells_total" ["worker"]
         "Doorbells that each worker rang at others, one for a batch of messages.";
+    HANDOFF_QUEUE = Gauge "sipring_handoff_queue_bytes" ["worker"]
+        "Bytes that waited in the hand-off rings to each worker, looked at about once a second.";
+    SOCKET_DROPS = Counter "sipring_socket_rcvbuf_drops_total" ["socket"]
+        "Datagrams that the kernel threw away because the receive buffer of a socket was full.";
 }
 
 /// Reasons of [`DROPPED`] beside those of [`crate::proxy::Drop`]: met before or after the core.

@@ -5,12 +5,15 @@ mod collector;
 pub mod declared;
 mod probes;
 mod reloads;
+mod socket_drops;
+pub mod status_codes;
 
 pub use cells::{BackendCells, BackendOutcome, Cell, Cells, Histogram};
 pub use collector::{Metrics, Source};
 pub use declared::{Kind, Metric};
 pub use probes::{ProbeFigures, Probes};
 pub use reloads::Reloads;
+pub use socket_drops::SocketDrops;
 
 /// The Content-Type of [`Metrics::text`]: the text exposition format, version 0.0.4.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;

@@ -16,6 +16,8 @@ pub struct Reloads {
     pub last_successful: Cell,
     /// Unix time of the last success, seconds.
     pub last_success_s: Cell,
+    /// What was set at run time against the configuration: administrative states and weights.
+    pub drift: Cell,
 }
 
 impl Reloads {
@@ -26,7 +28,14 @@ impl Reloads {
         generation.set(1);
         last_successful.set(1);
         last_success_s.set(unix_s(started));
-        Self { generation, succeeded: zero(), failed: zero(), last_successful, last_success_s }
+        Self {
+            generation,
+            succeeded: zero(),
+            failed: zero(),
+            last_successful,
+            last_success_s,
+            drift: zero(),
+        }
     }
 
     /// A reload that succeeded.

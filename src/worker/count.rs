@@ -1,7 +1,7 @@
 //! From reasons and errors to cells: the only place that knows which counter means what.
 
 use crate::io::driver::Errno;
-use crate::metrics::{BackendOutcome, Cell, Cells};
+use crate::metrics::{BackendOutcome, Cell, Cells, status_codes};
 use crate::proxy::{Forwarded, Settled, Tally, Verdict};
 
 /// Counts a verdict. [`Verdict::Ask`] counts when it is answered.
@@ -29,6 +29,7 @@ fn forwarded(cells: &Cells, kind: Forwarded) {
         Forwarded::Own => cells.own_requests.increment(),
         Forwarded::Response { status, settles, .. } => {
             increment(&cells.responses, class(status));
+            increment(&cells.response_codes, status_codes::place(status));
             match settles {
                 Some(Settled::Call(result)) => increment(&cells.call_results, result as usize),
                 Some(Settled::Registration(result)) => {
@@ -147,6 +148,8 @@ mod tests {
         }
         let classes = cells.responses.each_ref().map(Cell::value);
         assert_eq!(classes, [2, 1, 1, 1, 1, 2]);
+        let of = |status| cells.response_codes[status_codes::place(status)].value();
+        assert_eq!([100, 486, 199, 699].map(of), [1, 1, 1, 1]);
     }
 
     #[test]

@@ -98,6 +98,7 @@ impl<C: Core> Worker<C> {
         let (cells, driver) = (&self.desk.cells, &self.desk.driver);
         cells.enters.set(driver.enters());
         cells.cq_overflows.set(driver.overflows());
+        cells.sq_full.set(driver.full());
         Ok(())
     }
 
@@ -261,5 +262,7 @@ impl<C: Core> Worker<C> {
         cells.calls.set(self.desk.core.calls() as u64);
         self.desk.backends.refresh(&self.desk.core);
         count::tally(cells, &self.desk.core.tally());
+        let waiting = self.inboxes.iter().flatten().map(Inbox::waiting).sum::<usize>();
+        cells.handoff_queue.set(waiting as u64);
     }
 }

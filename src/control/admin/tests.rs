@@ -32,6 +32,7 @@ impl Server {
             pool: Arc::new(ArcSwap::from_pointee(pool)),
             reloads: Arc::new(crate::metrics::Reloads::new(SystemTime::now())),
             probes: Arc::default(),
+            socket_drops: Arc::default(),
             pins_max: 1,
             started: SystemTime::now(),
         };

@@ -27,9 +27,16 @@ fn source() -> Source {
         pool: Arc::new(ArcSwap::from_pointee(pool)),
         reloads: Arc::new(Reloads::new(UNIX_EPOCH + Duration::from_secs(1_700_000_000))),
         probes: Arc::default(),
+        socket_drops: Arc::new(drops()),
         pins_max: 1000,
         started: UNIX_EPOCH + Duration::from_millis(1_700_000_000_500),
     }
+}
+
+fn drops() -> SocketDrops {
+    let drops = SocketDrops::default();
+    drops.keep([&"udp:192.0.2.1:5060".to_owned()].into_iter());
+    drops
 }
 
 fn text(source: &Source) -> String {
