@@ -1,8 +1,8 @@
 //! Inside a header value: comma-joined values and semicolon parameters, with quoted strings and
 //! angle brackets that may hold both (RFC 3261 7.3.1, 25.1).
 
+use super::block::find;
 use super::{Span, trim};
-use memchr::memchr;
 
 /// The comma-joined values of one row.
 #[derive(Clone, Debug)]
@@ -25,51 +25,46 @@ impl Iterator for Values<'_> {
     #[inline]
     fn next(&mut self) -> Option<Span> {
         let rest = self.rest?;
-        let text = rest.of(self.bytes);
+        let (start, end) = (rest.start as usize, rest.end as usize);
         // Most rows hold one value: look for a comma before minding quotes.
-        let comma = memchr(b',', text).and_then(|_| outside(text, b','));
-        let Some(comma) = comma else {
+        let comma = find(self.bytes, start, end, *b",");
+        let Some(comma) = comma.and_then(|_| outside(self.bytes, rest, b',')) else {
             self.rest = None;
             return Some(trim(self.bytes, rest));
         };
-        let start = rest.start as usize;
-        self.rest = Some(Span::new(start + comma + 1, rest.end as usize));
-        Some(trim(self.bytes, Span::new(start, start + comma)))
+        self.rest = Some(Span::new(comma + 1, end));
+        Some(trim(self.bytes, Span::new(start, comma)))
     }
 }
 
-/// Where `wanted` first stands outside quoted strings and angle brackets.
-pub(super) fn outside(text: &[u8], wanted: u8) -> Option<usize> {
-    let mut at = 0;
+/// Where `wanted` first stands in `span` outside quoted strings and angle brackets.
+pub(super) fn outside(bytes: &[u8], span: Span, wanted: u8) -> Option<usize> {
+    let end = span.end as usize;
+    let mut at = span.start as usize;
     let mut bracketed = false;
-    while at < text.len() {
-        let byte = text[at];
-        if byte == wanted && !bracketed {
-            return Some(at);
-        }
-        match byte {
-            b'"' if !bracketed => at = quoted_end(text, at)?,
+    while let Some(found) = find(bytes, at, end, [wanted, b'"', b'<', b'>']) {
+        at = found + 1;
+        match bytes[found] {
+            byte if byte == wanted && !bracketed => return Some(found),
+            b'"' if !bracketed => at = quoted_end(bytes, found, end)? + 1,
             b'<' => bracketed = true,
             b'>' => bracketed = false,
             _ => {}
         }
-        at += 1;
     }
     None
 }
 
-/// The closing quote of the quoted string that opens at `open`.
-pub(super) fn quoted_end(text: &[u8], open: usize) -> Option<usize> {
+/// The closing quote of the quoted string that opens at `open`, before `end`.
+pub(super) fn quoted_end(bytes: &[u8], open: usize, end: usize) -> Option<usize> {
     let mut at = open + 1;
-    while at < text.len() {
-        match text[at] {
-            b'\\' => at += 1,
-            b'"' => return Some(at),
-            _ => {}
+    loop {
+        let found = find(bytes, at, end, *b"\\\"")?;
+        if bytes[found] == b'"' {
+            return Some(found);
         }
-        at += 1;
+        at = found + 2;
     }
-    None
 }
 
 /// One `;name=value` parameter.
@@ -110,41 +105,51 @@ impl Iterator for Params<'_> {
 
     #[inline]
     fn next(&mut self) -> Option<Param> {
-        let text = self.rest.of(self.bytes);
-        let open = text.iter().position(|&byte| byte == b';')?;
-        let start = self.rest.start as usize + open + 1;
-        let text = &text[open + 1..];
-        let len = param_len(text);
-        let equals = text[..len].iter().position(|&byte| byte == b'=').map(|at| start + at);
-        let end = start + len;
-        self.rest = Span::new(end, self.rest.end as usize);
-        let whole = trim(self.bytes, Span::new(start, end));
+        let (bytes, rest_end) = (self.bytes, self.rest.end as usize);
+        let start = find(bytes, self.rest.start as usize, rest_end, *b";")? + 1;
+        let (equals, end) = param_parts(bytes, start, rest_end);
+        self.rest = Span::new(end, rest_end);
+        let whole = trim(bytes, Span::new(start, end));
         Some(match equals {
             Some(equals) => Param {
                 whole,
-                name: trim(self.bytes, Span::new(start, equals)),
-                value: Some(trim(self.bytes, Span::new(equals + 1, end))),
+                name: trim(bytes, Span::new(start, equals)),
+                value: Some(trim(bytes, Span::new(equals + 1, end))),
             },
             None => Param { whole, name: whole, value: None },
         })
     }
 }
 
-/// Up to the next semicolon outside quotes, or all of it.
+/// The first equals sign of the parameter at `start`, and its end: the next semicolon outside
+/// quotes, or `end`.
 #[inline]
-fn param_len(text: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some(found) = text[at..].iter().position(|byte| matches!(byte, b';' | b'"')) {
-        at += found;
-        if text[at] == b';' {
-            return at;
+fn param_parts(bytes: &[u8], start: usize, end: usize) -> (Option<usize>, usize) {
+    let first = find(bytes, start, end, *b"=;\"");
+    match first.map(|at| (at, bytes[at])) {
+        None => (None, end),
+        Some((semicolon, b';')) => (None, semicolon),
+        Some((equals, b'=')) => (Some(equals), param_end(bytes, equals + 1, end)),
+        Some((quote, _)) => {
+            let param_end = param_end(bytes, quote, end);
+            (find(bytes, quote, param_end, *b"="), param_end)
         }
-        match quoted_end(text, at) {
+    }
+}
+
+/// The next semicolon outside quotes from `at` on, or `end`.
+#[inline]
+fn param_end(bytes: &[u8], mut at: usize, end: usize) -> usize {
+    while let Some(found) = find(bytes, at, end, *b";\"") {
+        if bytes[found] == b';' {
+            return found;
+        }
+        match quoted_end(bytes, found, end) {
             Some(close) => at = close + 1,
             None => break,
         }
     }
-    text.len()
+    end
 }
 
 #[cfg(test)]

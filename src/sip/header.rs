@@ -1,6 +1,6 @@
 //! The header fields that forwarding reads, by long and compact name (RFC 3261 7.3.3, 20).
 
-use super::scan::Word;
+use super::block::BLOCK;
 
 /// A header field that forwarding reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,34 +78,42 @@ impl Header {
 
     /// Like [`Header::named`], for the name in front of the colon at `colon` in the first bytes of a
     /// row; white space may stand between them (RFC 3261 7.3.1).
-    #[inline]
-    pub(super) fn at_head_of(row: Word, colon: usize) -> Option<Header> {
-        let mut len = colon;
-        while len > 0 && matches!(row.byte(len - 1), b' ' | b'\t') {
-            len -= 1;
+    #[inline(always)]
+    pub(super) fn at_head_of(row: &[u8; BLOCK], colon: usize) -> Option<Header> {
+        let last = colon.checked_sub(1)?;
+        if matches!(row[last & (BLOCK - 1)], b' ' | b'\t') {
+            return Self::before_blanks(&row[..colon]);
         }
-        let name = row.first(len);
-        let is = |known: Name| name | known.letters == known.lower;
-        let header = match len {
-            1 => return Header::named(&[name as u8]),
-            2 if is(Name::of(b"to")) => Header::To,
-            3 if is(Name::of(b"via")) => Header::Via,
-            4 if is(Name::of(b"from")) => Header::From,
-            4 if is(Name::of(b"cseq")) => Header::CSeq,
-            4 if is(Name::of(b"path")) => Header::Path,
-            4 if is(Name::of(b"join")) => Header::Join,
-            5 if is(Name::of(b"route")) => Header::Route,
-            7 if is(Name::of(b"call-id")) => Header::CallId,
-            8 if is(Name::of(b"replaces")) => Header::Replaces,
-            9 if is(Name::of(b"supported")) => Header::Supported,
-            12 if is(Name::of(b"max-forwards")) => Header::MaxForwards,
-            12 if is(Name::of(b"record-route")) => Header::RecordRoute,
-            13 if is(Name::of(b"proxy-require")) => Header::ProxyRequire,
-            13 if is(Name::of(b"target-dialog")) => Header::TargetDialog,
-            14 if is(Name::of(b"content-length")) => Header::ContentLength,
+        let word = u128::from_le_bytes(*row);
+        let (low, high) = (word as u64, (word >> 64) as u64);
+        let is = |known: Name| known.is(low, high);
+        let header = match colon {
+            1 => return Header::named(&row[..1]),
+            2 if is(const { Name::of(b"to") }) => Header::To,
+            3 if is(const { Name::of(b"via") }) => Header::Via,
+            4 if is(const { Name::of(b"from") }) => Header::From,
+            4 if is(const { Name::of(b"cseq") }) => Header::CSeq,
+            4 if is(const { Name::of(b"path") }) => Header::Path,
+            4 if is(const { Name::of(b"join") }) => Header::Join,
+            5 if is(const { Name::of(b"route") }) => Header::Route,
+            7 if is(const { Name::of(b"call-id") }) => Header::CallId,
+            8 if is(const { Name::of(b"replaces") }) => Header::Replaces,
+            9 if is(const { Name::of(b"supported") }) => Header::Supported,
+            12 if is(const { Name::of(b"max-forwards") }) => Header::MaxForwards,
+            12 if is(const { Name::of(b"record-route") }) => Header::RecordRoute,
+            13 if is(const { Name::of(b"proxy-require") }) => Header::ProxyRequire,
+            13 if is(const { Name::of(b"target-dialog") }) => Header::TargetDialog,
+            14 if is(const { Name::of(b"content-length") }) => Header::ContentLength,
             _ => return None,
         };
         Some(header)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn before_blanks(name: &[u8]) -> Option<Header> {
+        let end = name.iter().rposition(|byte| !matches!(byte, b' ' | b'\t'))?;
+        Header::named(&name[..=end])
     }
 
     /// Whether any known name begins with this byte: most other rows end here.
@@ -117,26 +125,37 @@ impl Header {
     }
 }
 
-/// A name in lower case as a number, and the bit that makes a letter lower case at each of its
-/// letters: `A` and `a` are the only bytes that become `a` by it.
+/// A name in lower case as two numbers of 8 bytes each; beside it which bytes it has, and the bit that
+/// makes a letter lower case at each of its letters: `A` and `a` are the only bytes that become `a`
+/// by it.
 #[derive(Clone, Copy)]
 struct Name {
-    lower: u128,
-    letters: u128,
+    lower: [u64; 2],
+    bytes: [u64; 2],
+    letters: [u64; 2],
 }
 
 impl Name {
     const fn of(lower: &[u8]) -> Self {
-        let mut name = Self { lower: 0, letters: 0 };
+        let mut name = Self { lower: [0; 2], bytes: [0; 2], letters: [0; 2] };
         let mut place = 0;
         while place < lower.len() {
-            name.lower |= (lower[place] as u128) << (8 * place);
+            let (half, shift) = (place / 8, 8 * (place % 8));
+            name.lower[half] |= (lower[place] as u64) << shift;
+            name.bytes[half] |= 0xff << shift;
             if lower[place].is_ascii_lowercase() {
-                name.letters |= 0x20 << (8 * place);
+                name.letters[half] |= 0x20 << shift;
             }
             place += 1;
         }
         name
+    }
+
+    /// Whether the bytes begin with it, in any case.
+    #[inline(always)]
+    const fn is(self, low: u64, high: u64) -> bool {
+        low & self.bytes[0] | self.letters[0] == self.lower[0]
+            && high & self.bytes[1] | self.letters[1] == self.lower[1]
     }
 }
 

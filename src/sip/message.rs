@@ -1,6 +1,8 @@
 //! A message as an index of spans: the start line and the rows that forwarding reads.
 
+use super::block::find;
 use super::field::Values;
+use super::scan::LineEnds;
 use super::{Header, NameAddr, Row, Rows, Span, Uri, Via, number, trim};
 
 /// What makes a message unfit to forward, one variant per broken rule.
@@ -100,11 +102,14 @@ pub struct Message<'a> {
 
 impl<'a> Message<'a> {
     /// Indexes a message; `None` if its first line is neither a request nor a status line.
+    // Always: the index is too large to be handed from frame to frame.
+    #[inline(always)]
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let line_end = memchr::memchr(b'\n', bytes)?;
+        let mut line_ends = LineEnds::new(bytes, 0);
+        let line_end = line_ends.next()?;
         let start = start_line(bytes, line_end)?;
         let mut fields = [Field::default(); Header::COUNT];
-        let mut rows = Rows::new(bytes, line_end + 1);
+        let mut rows = Rows::behind(line_ends, line_end + 1);
         for row in rows.by_ref() {
             let field = &mut fields[row.header as usize];
             if field.count == 0 {
@@ -172,12 +177,10 @@ impl<'a> Message<'a> {
     /// CSeq: a number below 2^31 and a method.
     pub fn cseq(&self) -> Result<(u32, Span), Fault> {
         let value = self.only(Header::CSeq).ok_or(Fault::CSeq)?;
-        let text = value.of(self.bytes);
-        let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
-        let space = text.iter().position(blank).ok_or(Fault::CSeq)?;
-        let sequence = number(&text[..space], (1 << 31) - 1).ok_or(Fault::CSeq)?;
-        let start = value.start as usize + space;
-        let method = trim(self.bytes, Span::new(start, value.end as usize));
+        let (start, end) = (value.start as usize, value.end as usize);
+        let space = find(self.bytes, start, end, *b" \t\r\n").ok_or(Fault::CSeq)?;
+        let sequence = number(&self.bytes[start..space], (1 << 31) - 1).ok_or(Fault::CSeq)?;
+        let method = trim(self.bytes, Span::new(space, end));
         Ok((sequence, method))
     }
 
@@ -210,6 +213,7 @@ impl<'a> Message<'a> {
 }
 
 /// Reads the first line; `None` if it has nothing of SIP.
+#[inline(never)]
 fn start_line(bytes: &[u8], line_end: usize) -> Option<Start> {
     let mut end = line_end;
     if end > 0 && bytes[end - 1] == b'\r' {
@@ -219,7 +223,23 @@ fn start_line(bytes: &[u8], line_end: usize) -> Option<Start> {
     if line.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/")) {
         return Some(status_line(line));
     }
-    request_line(line)
+    usual_request_line(bytes, end).or_else(|| request_line(line))
+}
+
+/// A line that is as it should be, in three searches; [`request_line`] says what is wrong with others.
+#[inline]
+fn usual_request_line(bytes: &[u8], end: usize) -> Option<Start> {
+    let method_end = find(bytes, 0, end, *b" ")?;
+    let is_method = method_end > 0 && bytes[..method_end].iter().copied().all(is_token);
+    let uri_start = method_end + 1;
+    let uri_end = find(bytes, uri_start, end, *b" \t\r<>")?;
+    let has_scheme = find(bytes, uri_start, uri_end, *b":")? > uri_start;
+    let uri = Span::new(uri_start, uri_end);
+    (is_method && has_scheme && bytes[uri_end..end] == *b" SIP/2.0").then_some(Start::Request {
+        method: Span::new(0, method_end),
+        uri,
+        fault: None,
+    })
 }
 
 fn status_line(line: &[u8]) -> Start {
@@ -270,7 +290,7 @@ fn request_line(line: &[u8]) -> Option<Start> {
 
 /// RFC 3261 25.1 token.
 fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte)
+    byte.is_ascii_uppercase() || byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte)
 }
 
 #[cfg(test)]

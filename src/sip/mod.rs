@@ -4,6 +4,7 @@
 //! [`NameAddr`]) read a field when it is asked for. What nobody asks for may be malformed: it is
 //! ignored and forwarded unchanged (RFC 3261 16.3 item 1).
 
+mod block;
 pub mod field;
 pub mod frame;
 pub mod header;
@@ -71,14 +72,15 @@ impl Span {
 /// The value of the first Call-ID of a message, trimmed, or `None` if there is none before the end
 /// of the headers. An early exit: nothing after it is read.
 pub fn call_key(bytes: &[u8]) -> Option<Span> {
-    let skipped = frame::leading_line_ends(bytes);
-    let first_line_end = memchr::memchr(b'\n', &bytes[skipped..])? + skipped;
-    Rows::new(bytes, first_line_end + 1)
+    let mut line_ends = scan::LineEnds::new(bytes, frame::leading_line_ends(bytes));
+    let first_line_end = line_ends.next()?;
+    Rows::behind(line_ends, first_line_end + 1)
         .find(|row| row.header == Header::CallId && !row.value.is_empty())
         .map(|row| row.value)
 }
 
 /// An unsigned decimal number: digits only, at most `max`.
+#[inline]
 pub fn number(text: &[u8], max: u32) -> Option<u32> {
     if text.is_empty() || text.len() > 20 {
         return None;
@@ -88,21 +90,27 @@ pub fn number(text: &[u8], max: u32) -> Option<u32> {
         if !byte.is_ascii_digit() {
             return None;
         }
-        value = value.checked_mul(10)?.checked_add(u64::from(byte - b'0'))?;
+        value = value * 10 + u64::from(byte - b'0');
+        if value > u64::from(max) {
+            return None;
+        }
     }
-    u32::try_from(value).ok().filter(|&value| value <= max)
+    Some(value as u32)
 }
 
 /// Without the linear white space (RFC 3261 25.1 LWS, folds included) at both ends.
-pub fn trim(bytes: &[u8], mut span: Span) -> Span {
-    let blank = |at: u32| matches!(bytes[at as usize], b' ' | b'\t' | b'\r' | b'\n');
-    while span.start < span.end && blank(span.start) {
-        span.start += 1;
+#[inline]
+pub fn trim(bytes: &[u8], span: Span) -> Span {
+    let mut text = span.of(bytes);
+    let mut start = span.start;
+    while let [b' ' | b'\t' | b'\r' | b'\n', rest @ ..] = text {
+        text = rest;
+        start += 1;
     }
-    while span.start < span.end && blank(span.end - 1) {
-        span.end -= 1;
+    while let [rest @ .., b' ' | b'\t' | b'\r' | b'\n'] = text {
+        text = rest;
     }
-    span
+    Span { start, end: start + text.len() as u32 }
 }
 
 #[cfg(test)]

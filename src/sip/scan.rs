@@ -1,12 +1,14 @@
 //! From bytes to header rows: the one pass over the lines of a message.
 //!
-//! The idea: one vectorised search yields every LF in turn; a line is joined with the next one
-//! while that begins with SP or HTAB (RFC 3261 7.3.1 folding); a line whose first letter begins no
-//! name that we read is passed over without looking for its colon. A lone LF ends a line too: the
-//! servers behind us read it so, and two readings of one message would be a way around us.
+//! The idea: 64 bytes at a time become a mask of their LFs, whose bits are taken one by one; a line
+//! is joined with the next one while that begins with SP or HTAB (RFC 3261 7.3.1 folding); a line
+//! whose first letter begins no name that we read is passed over without looking for its colon. A
+//! lone LF ends a line too: the servers behind us read it so, and two readings of one message would
+//! be a way around us.
 
+use super::block::{BLOCK, block, block_at_the_end, places};
 use super::{Header, Span, trim};
-use memchr::{Memchr, memchr, memchr_iter};
+use memchr::memchr;
 
 /// One row of a header field that forwarding reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,9 +25,7 @@ pub struct Row {
 #[derive(Debug)]
 pub struct Rows<'a> {
     bytes: &'a [u8],
-    line_ends: Memchr<'a>,
-    /// What the offsets of `line_ends` count from.
-    base: usize,
+    line_ends: LineEnds<'a>,
     at: usize,
     body: Option<usize>,
 }
@@ -34,20 +34,19 @@ impl<'a> Rows<'a> {
     /// Rows from `from`, which must be the start of a line.
     #[inline]
     pub fn new(bytes: &'a [u8], from: usize) -> Self {
-        let from = from.min(bytes.len());
-        let line_ends = memchr_iter(b'\n', &bytes[from..]);
-        Self { bytes, line_ends, base: from, at: from, body: None }
+        Self::behind(LineEnds::new(bytes, from), from)
+    }
+
+    /// Rows from `at` on, whose line ends are the next of `line_ends`.
+    #[inline]
+    pub(super) fn behind(line_ends: LineEnds<'a>, at: usize) -> Self {
+        Self { bytes: line_ends.bytes, line_ends, at, body: None }
     }
 
     /// Once the iterator has ended: the offset behind the empty line, or `None` if the headers
     /// never ended.
     pub fn body(&self) -> Option<usize> {
         self.body
-    }
-
-    #[inline]
-    fn next_line_end(&mut self) -> Option<usize> {
-        self.line_ends.next().map(|offset| offset + self.base)
     }
 }
 
@@ -63,14 +62,14 @@ impl Iterator for Rows<'_> {
         }
         loop {
             let start = self.at;
-            let mut end = self.next_line_end()?;
+            let mut end = self.line_ends.next()?;
             let empty = end == start || (end == start + 1 && self.bytes[start] == b'\r');
             if empty {
                 self.body = Some(end + 1);
                 return None;
             }
             while matches!(self.bytes.get(end + 1), Some(b' ' | b'\t')) {
-                end = self.next_line_end()?;
+                end = self.line_ends.next()?;
             }
             self.at = end + 1;
             if !Header::may_begin_with(self.bytes[start]) {
@@ -85,14 +84,22 @@ impl Iterator for Rows<'_> {
 
 /// The row in `bytes[start..end]`, if it is of a field that we read.
 ///
-/// The first 16 bytes are taken as one number: all known names end in them, so that neither a search
-/// for the colon nor a comparison letter by letter is needed.
-#[inline]
+/// The first 16 bytes are taken as two numbers: all known names end in them, so that no comparison
+/// letter by letter is needed.
+#[inline(always)]
 fn row(bytes: &[u8], start: usize, end: usize) -> Option<Row> {
-    let word = Word::at(bytes, start);
-    let (header, colon) = match word.colon() {
-        Some(colon) => (Header::at_head_of(word, colon)?, start + colon),
-        None => row_with_late_colon(bytes, start, end)?,
+    let spare;
+    let head = match block(bytes, start) {
+        Some(block) => block,
+        None => {
+            spare = block_at_the_end(bytes, start);
+            &spare
+        }
+    };
+    let colons = places(head, *b":");
+    let (header, colon) = match colons.trailing_zeros() as usize {
+        colon @ 0..BLOCK => (Header::at_head_of(head, colon)?, start + colon),
+        _ => row_with_late_colon(bytes, start, end)?,
     };
     if colon >= end {
         return None;
@@ -110,47 +117,64 @@ fn row_with_late_colon(bytes: &[u8], start: usize, end: usize) -> Option<(Header
     Some((Header::named(&line[..colon - blanks])?, start + colon))
 }
 
-/// 16 bytes as a number, the first one lowest.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Word(pub(super) u128);
+/// Where the LFs stand, in turn.
+#[derive(Clone, Debug)]
+pub(super) struct LineEnds<'a> {
+    bytes: &'a [u8],
+    /// The LFs of the window that were not given yet, a bit each, the first lowest.
+    places: u64,
+    /// Where the window begins.
+    window: usize,
+    /// Where the next one begins.
+    next: usize,
+}
 
-impl Word {
-    const SIZE: usize = 16;
+/// Bytes in a window.
+const WINDOW: usize = 64;
 
-    /// The bytes from `start`; zeros behind the end of the message.
+impl<'a> LineEnds<'a> {
     #[inline]
-    fn at(bytes: &[u8], start: usize) -> Self {
-        let rest = &bytes[start..];
-        match rest.first_chunk() {
-            Some(chunk) => Self(u128::from_le_bytes(*chunk)),
-            None => {
-                let mut chunk = [0; Self::SIZE];
-                chunk[..rest.len()].copy_from_slice(rest);
-                Self(u128::from_le_bytes(chunk))
-            }
+    pub(super) fn new(bytes: &'a [u8], from: usize) -> Self {
+        Self { bytes, places: 0, window: from, next: from }
+    }
+
+    #[inline(always)]
+    fn look(&mut self) {
+        self.window = self.next;
+        self.next += WINDOW;
+        let Some(window) = self.bytes.get(self.window..self.next) else {
+            return self.look_at_the_end();
+        };
+        self.places = 0;
+        for (part, block) in window.as_chunks::<BLOCK>().0.iter().enumerate() {
+            self.places |= u64::from(places(block, *b"\n")) << (part * BLOCK);
         }
     }
 
-    /// The place of the first colon. Subtracting 1 from each byte of the difference borrows into the
-    /// highest bit where it is zero; only a byte above the first zero can be taken for one by mistake.
-    #[inline]
-    fn colon(self) -> Option<usize> {
-        const ONES: u128 = u128::MAX / 255;
-        let difference = self.0 ^ (ONES * b':' as u128);
-        let zeros = difference.wrapping_sub(ONES) & !difference & (ONES << 7);
-        (zeros != 0).then(|| zeros.trailing_zeros() as usize / 8)
+    #[cold]
+    #[inline(never)]
+    fn look_at_the_end(&mut self) {
+        self.places = 0;
+        for (place, byte) in self.bytes[self.window..].iter().enumerate() {
+            self.places |= u64::from(*byte == b'\n') << place;
+        }
     }
+}
 
-    /// Its first `len` bytes, fewer than 16.
-    #[inline]
-    pub(super) fn first(self, len: usize) -> u128 {
-        self.0 & ((1 << (8 * len)) - 1)
-    }
+impl Iterator for LineEnds<'_> {
+    type Item = usize;
 
-    /// The byte at `place`, below 16.
-    #[inline]
-    pub(super) fn byte(self, place: usize) -> u8 {
-        (self.0 >> (8 * place)) as u8
+    #[inline(always)]
+    fn next(&mut self) -> Option<usize> {
+        while self.places == 0 {
+            if self.next >= self.bytes.len() {
+                return None;
+            }
+            self.look();
+        }
+        let place = self.places.trailing_zeros() as usize;
+        self.places &= self.places - 1;
+        Some(self.window + place)
     }
 }
 

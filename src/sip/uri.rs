@@ -1,5 +1,6 @@
 //! SIP URIs and the name-addr form around them (RFC 3261 19.1, 20.10, 25.1).
 
+use super::block::find;
 use super::field::{Params, outside, quoted_end};
 use super::{Span, number, trim};
 use std::net::{IpAddr, SocketAddr};
@@ -24,43 +25,28 @@ pub struct Uri {
 impl Uri {
     /// Reads the URI in `span`; `None` if it is of another scheme or has no host.
     pub fn parse(bytes: &[u8], span: Span) -> Option<Self> {
-        let text = span.of(bytes);
-        let colon = text[..text.len().min(6)].iter().position(|&byte| byte == b':')?;
-        let secure = match &text[..colon] {
-            scheme if scheme.eq_ignore_ascii_case(b"sip") => false,
-            scheme if scheme.eq_ignore_ascii_case(b"sips") => true,
-            _ => return None,
-        };
-        let mut at = colon + 1;
-        let from = |start: usize, end: usize| {
-            Span::new(span.start as usize + start, span.start as usize + end)
-        };
-        let user = memchr::memchr(b'@', &text[at..]).map(|offset| {
-            let user = from(at, at + offset);
-            at += offset + 1;
+        let (secure, after_scheme) = scheme(span.of(bytes))?;
+        let end = span.end as usize;
+        let mut at = span.start as usize + after_scheme;
+        let user = find(bytes, at, end, *b"@").map(|sign| {
+            let user = Span::new(at, sign);
+            at = sign + 1;
             user
         });
-        let end = at
-            + text[at..]
-                .iter()
-                .position(|byte| matches!(byte, b';' | b'?'))
-                .unwrap_or(text.len() - at);
-        let (host, port_text) = host_port(bytes, from(at, end))?;
+        let host_end = find(bytes, at, end, *b";?").unwrap_or(end);
+        let (host, port_text) = host_port(bytes, Span::new(at, host_end))?;
         let port = match port_text {
             Some(text) => Some(port_number(bytes, text)?),
             None => None,
         };
-        let params_end =
-            memchr::memchr(b'?', &text[end..]).map_or(text.len(), |offset| end + offset);
-        Some(Self { secure, user, host, port_text, port, params: from(end, params_end) })
+        let params_end = find(bytes, host_end, end, *b"?").unwrap_or(end);
+        let params = Span::new(host_end, params_end);
+        Some(Self { secure, user, host, port_text, port, params })
     }
 
     /// Whether what begins so claims to be of one of the two schemes that [`Uri::parse`] reads.
     pub fn claims_sip(text: &[u8]) -> bool {
-        let begins = |scheme: &[u8]| {
-            text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
-        };
-        begins(b"sip:") || begins(b"sips:")
+        scheme(text).is_some()
     }
 
     /// Whether a URI can stand in a request line at all, whatever its scheme: the line is cut at
@@ -91,6 +77,19 @@ impl Uri {
     }
 }
 
+/// Whether the scheme is `sips`, and where it ends with its colon; `None` for all but the two.
+#[inline]
+fn scheme(text: &[u8]) -> Option<(bool, usize)> {
+    let begins = |scheme: &[u8]| {
+        text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    };
+    match () {
+        () if begins(b"sip:") => Some((false, 4)),
+        () if begins(b"sips:") => Some((true, 5)),
+        () => None,
+    }
+}
+
 /// An IP address as it stands in a URI or Via (without brackets).
 pub fn ip(text: &[u8]) -> Option<IpAddr> {
     // A name: most hosts that are none begin with a letter beyond the hexadecimal ones.
@@ -104,19 +103,18 @@ pub fn ip(text: &[u8]) -> Option<IpAddr> {
 /// second span is the port with its colon.
 pub(super) fn host_port(bytes: &[u8], span: Span) -> Option<(Span, Option<Span>)> {
     let span = trim(bytes, span);
-    let text = span.of(bytes);
-    let start = span.start as usize;
-    let (host, after) = if text.first() == Some(&b'[') {
-        let close = memchr::memchr(b']', text)?;
-        (Span::new(start + 1, start + close), close + 1)
+    let (start, end) = (span.start as usize, span.end as usize);
+    let (host, after) = if start < end && bytes[start] == b'[' {
+        let close = find(bytes, start, end, *b"]")?;
+        (Span::new(start + 1, close), close + 1)
     } else {
-        let colon = text.iter().position(|&byte| byte == b':').unwrap_or(text.len());
-        (trim(bytes, Span::new(start, start + colon)), colon)
+        let colon = find(bytes, start, end, *b":").unwrap_or(end);
+        (trim(bytes, Span::new(start, colon)), colon)
     };
     if host.is_empty() {
         return None;
     }
-    let rest = Span::new(start + after, span.end as usize);
+    let rest = Span::new(after, end);
     let colon_at = trim(bytes, rest);
     if colon_at.is_empty() {
         return Some((host, None));
@@ -143,16 +141,15 @@ pub struct NameAddr {
 impl NameAddr {
     /// Reads one value; `None` if a quote or a bracket is not closed.
     pub fn parse(bytes: &[u8], value: Span) -> Option<Self> {
-        let text = value.of(bytes);
-        let start = value.start as usize;
-        let from = |a: usize, b: usize| Span::new(start + a, start + b);
-        if let Some(open) = display_name_end(text)? {
-            let close = open + memchr::memchr(b'>', &text[open..])?;
-            let params = from(close + 1, text.len());
-            return Some(Self { uri: trim(bytes, from(open + 1, close)), params });
+        let (start, end) = (value.start as usize, value.end as usize);
+        if let Some(open) = bracket(bytes, value)? {
+            let close = find(bytes, open, end, *b">")?;
+            let uri = trim(bytes, Span::new(open + 1, close));
+            return Some(Self { uri, params: Span::new(close + 1, end) });
         }
-        let end = outside(text, b';').unwrap_or(text.len());
-        Some(Self { uri: trim(bytes, from(0, end)), params: from(end, text.len()) })
+        let uri_end = outside(bytes, value, b';').unwrap_or(end);
+        let uri = trim(bytes, Span::new(start, uri_end));
+        Some(Self { uri, params: Span::new(uri_end, end) })
     }
 
     /// The `tag` parameter, where there is one with a value.
@@ -163,16 +160,15 @@ impl NameAddr {
 
 /// Where the `<` stands that opens the URI, past a quoted display name; `Some(None)` if there is
 /// none, `None` if a quote is not closed.
-fn display_name_end(text: &[u8]) -> Option<Option<usize>> {
-    let mut at = 0;
-    while at < text.len() {
-        match text[at] {
-            b'"' => at = quoted_end(text, at)?,
-            b'<' => return Some(Some(at)),
+fn bracket(bytes: &[u8], value: Span) -> Option<Option<usize>> {
+    let end = value.end as usize;
+    let mut at = value.start as usize;
+    while let Some(found) = find(bytes, at, end, *b"<;\"") {
+        match bytes[found] {
+            b'<' => return Some(Some(found)),
             b';' => break,
-            _ => {}
+            _ => at = quoted_end(bytes, found, end)? + 1,
         }
-        at += 1;
     }
     Some(None)
 }

@@ -1,5 +1,6 @@
 //! One Via value (RFC 3261 20.42, 25.1; RFC 3581 for `rport`).
 
+use super::block::find;
 use super::field::{Param, Params};
 use super::uri::{host_port, ip, port_number};
 use super::{Span, trim};
@@ -30,18 +31,13 @@ impl Via {
     /// Reads one value; `None` if it is not `SIP / version / transport host [: port] *( ; param )`.
     /// The version is any (25.1 protocol-version): who speaks another one must get its 505.
     pub fn parse(bytes: &[u8], value: Span) -> Option<Self> {
-        let text = value.of(bytes);
-        let start = value.start as usize;
-        let protocol_end = protocol_end(text)?;
-        let rest = trim(bytes, Span::new(start + protocol_end, value.end as usize));
-        let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
-        let space = rest.of(bytes).iter().position(blank)?;
-        let transport = Span::new(rest.start as usize, rest.start as usize + space);
-        let sent_by_start = transport.end as usize;
-        let sent_by_on = &bytes[sent_by_start..value.end as usize];
-        let semicolon = sent_by_on.iter().position(|&byte| byte == b';');
-        let params_start = semicolon.map_or(value.end as usize, |offset| sent_by_start + offset);
-        let (host, port_text) = host_port(bytes, Span::new(sent_by_start, params_start))?;
+        let end = value.end as usize;
+        let protocol_end = value.start as usize + protocol_end(value.of(bytes))?;
+        let start = trim(bytes, Span::new(protocol_end, end)).start as usize;
+        let transport = Span::new(start, find(bytes, start, end, *b" \t\r\n")?);
+        let sent_by = transport.end as usize;
+        let params_start = find(bytes, sent_by, end, *b";").unwrap_or(end);
+        let (host, port_text) = host_port(bytes, Span::new(sent_by, params_start))?;
         let port = match port_text {
             Some(text) => Some(port_number(bytes, text)?),
             None => None,
@@ -56,7 +52,7 @@ impl Via {
             rport: None,
             keep: None,
         };
-        via.read_params(bytes, Span::new(params_start, value.end as usize));
+        via.read_params(bytes, Span::new(params_start, end));
         Some(via)
     }
 
