@@ -33,15 +33,15 @@ pub(super) struct RealBalancer {
 impl RealBalancer {
     /// Starts it on free loopback ports.
     pub(super) fn start(pool: &[(String, SocketAddr)], wishes: Wishes) -> Result<Self, Failure> {
-        let file = ConfigFile::new().map_err(|e| no_file(&e))?;
+        let file = ConfigFile::new();
         let mut failure = Failure::unavailable("no free UDP ports on 127.0.0.1");
         for attempt in 0..STARTS {
             let Some(mut text) = wishes.text(attempt) else { continue };
             pool.iter().for_each(|(name, address)| add_backend(&mut text, name, *address));
-            file.write(&text).map_err(|e| no_file(&e))?;
-            // From here on as `sipring run --config` does.
+            // As `sipring run --config` does.
             let arguments = Arguments::of_file(file.path().to_owned());
-            let loaded = arguments.reload().map_err(Failure::config)?;
+            let loaded = file.with(&text, || arguments.reload()).map_err(|e| no_file(&e))?;
+            let loaded = loaded.map_err(Failure::config)?;
             match Balancer::start(loaded.config) {
                 Ok(balancer) => return Self::of(balancer, arguments, file, text),
                 Err(e) if e.exit == Failure::UNAVAILABLE => failure = e,
@@ -98,8 +98,8 @@ impl Front for RealBalancer {
             }
             Edit::Break => format!("{}{MISTAKE}", self.text),
         };
-        self.file.write(&text).map_err(|e| no_file(&e).text)?;
-        let reloaded = self.balancer.load_again(&self.load)?;
+        let reloaded = self.file.with(&text, || self.balancer.load_again(&self.load));
+        let reloaded = reloaded.map_err(|e| no_file(&e).text)??;
         Ok(reloaded.diff.to_string().lines().map(str::to_owned).collect())
     }
 

@@ -47,7 +47,7 @@ pub(super) fn add_backend(text: &mut String, name: &str, address: SocketAddr) {
     let _ = write!(text, "\n[[pool.backend]]\nname = \"{name}\"\naddress = \"{address}\"\n");
 }
 
-/// A file that is there until this is dropped.
+/// A file that is there only while it is read: whoever ends the demo half-way finds nothing left.
 #[derive(Debug)]
 pub(super) struct ConfigFile {
     directory: PathBuf,
@@ -55,29 +55,32 @@ pub(super) struct ConfigFile {
 }
 
 impl ConfigFile {
-    /// An empty directory for it, which nobody else may look into.
-    pub(super) fn new() -> io::Result<Self> {
+    /// A place for it that nobody has.
+    pub(super) fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Relaxed);
-        let name = format!("sipring-demo-{}-{number}", std::process::id());
-        let directory = std::env::temp_dir().join(name);
-        DirBuilder::new().mode(0o700).create(&directory)?;
-        let path = directory.join("sipring.toml");
-        Ok(Self { directory, path })
+        loop {
+            let number = NUMBER.fetch_add(1, Relaxed);
+            let name = format!("sipring-demo-{}-{number}", std::process::id());
+            let directory = std::env::temp_dir().join(name);
+            if directory.symlink_metadata().is_err() {
+                let path = directory.join("sipring.toml");
+                return Self { directory, path };
+            }
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(super) fn write(&self, text: &str) -> io::Result<()> {
-        fs::write(&self.path, text)
-    }
-}
-
-impl Drop for ConfigFile {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path).and_then(|()| fs::remove_dir(&self.directory));
+    /// Does something while the file is there, with this text, in a directory that nobody else may
+    /// look into.
+    pub(super) fn with<T>(&self, text: &str, read: impl FnOnce() -> T) -> io::Result<T> {
+        DirBuilder::new().mode(0o700).create(&self.directory)?;
+        let told = fs::write(&self.path, text).map(|()| read());
+        let _ = fs::remove_file(&self.path);
+        let _ = fs::remove_dir(&self.directory);
+        told
     }
 }
 
@@ -106,14 +109,13 @@ mod tests {
     }
 
     #[test]
-    fn a_file_goes_with_its_directory() {
-        let (file, other) = (ConfigFile::new().unwrap(), ConfigFile::new().unwrap());
+    fn a_file_is_there_while_it_is_read() {
+        let (file, other) = (ConfigFile::new(), ConfigFile::new());
         assert_ne!(file.path(), other.path());
-        file.write("one").unwrap();
-        file.write("two").unwrap();
-        assert_eq!(fs::read_to_string(file.path()).unwrap(), "two");
-        let directory = file.path().parent().unwrap().to_owned();
-        drop(file);
-        assert!(!directory.exists());
+        for text in ["one", "two"] {
+            let read = file.with(text, || fs::read_to_string(file.path()).unwrap());
+            assert_eq!(read.unwrap(), text);
+            assert!(!file.path().parent().unwrap().exists());
+        }
     }
 }
