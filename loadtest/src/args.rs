@@ -1,5 +1,6 @@
 //! The command line of the binary.
 
+use crate::evaluate;
 use sipring_loadtest::{BackendOptions, CallerOptions, Direct, Pace};
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -19,7 +20,12 @@ sipring-loadtest backend --listen ADDR --name S [options]    answer calls until 
   --seconds N          end after so long              --calls N        end after so many calls
   --ring-ms A-B        INVITE to 200 (default: 0-0)   --refuse STATUS  such as \"486 Busy Here\"
   --drop-per-mille N   lose datagrams on purpose      --seed N         (default: 1)
-  --t1-ms N            (default: 500)";
+  --t1-ms N            (default: 500)
+
+sipring-loadtest evaluate --balancer FILE --out DIR [options]    compare the policies of a balancer
+  --rounds N           (default: 3)                   --lanes N        runs at a time (default: 4)
+  --only A,B           these policies                 --seed N         (default: 1)
+  --short              a minute: does it work?        --redraw         from DIR/results.json alone";
 
 /// What is to be done.
 #[derive(Debug)]
@@ -27,6 +33,7 @@ pub(crate) enum Command {
     Help,
     Caller(Box<CallerOptions>),
     Backend(Box<BackendRun>),
+    Evaluate(evaluate::Options),
 }
 
 #[derive(Debug)]
@@ -40,9 +47,10 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Command, S
     match args.next().as_deref() {
         Some("caller") => caller(args).map(|options| Command::Caller(Box::new(options))),
         Some("backend") => backend(args).map(|run| Command::Backend(Box::new(run))),
+        Some("evaluate") => evaluate(args).map(Command::Evaluate),
         Some("--help" | "-h" | "help") => Ok(Command::Help),
-        Some(other) => Err(format!("`{other}` is no command: caller or backend")),
-        None => Err("no command: caller or backend".to_owned()),
+        Some(other) => Err(format!("`{other}` is no command: caller, backend or evaluate")),
+        None => Err("no command: caller, backend or evaluate".to_owned()),
     }
 }
 
@@ -116,6 +124,46 @@ fn backend(mut args: impl Iterator<Item = String>) -> Result<BackendRun, String>
     Ok(BackendRun { options, seconds: end, calls })
 }
 
+fn evaluate(args: impl Iterator<Item = String>) -> Result<evaluate::Options, String> {
+    let args: Vec<String> = args.collect();
+    let command = format!("sipring-loadtest evaluate {}", args.join(" "));
+    let (mut balancer, mut out) = (None, None);
+    let (mut rounds, mut lanes, mut seed, mut only) = (3, 4, 1, Vec::new());
+    let (mut short, mut redraw) = (false, false);
+    let mut args = args.into_iter();
+    while let Some(flag) = args.next() {
+        let mut value = || args.next().ok_or(format!("{flag} needs a value"));
+        match flag.as_str() {
+            "--balancer" => balancer = Some(value()?.into()),
+            "--out" => out = Some(value()?.into()),
+            "--rounds" => rounds = number(&flag, &value()?)?,
+            "--lanes" => lanes = number(&flag, &value()?)?,
+            "--seed" => seed = number(&flag, &value()?)?,
+            "--only" => only = value()?.split(',').map(str::to_owned).collect(),
+            "--short" => short = true,
+            "--redraw" => redraw = true,
+            _ => return Err(format!("`{flag}` is no option of evaluate")),
+        }
+    }
+    if balancer.is_none() && !redraw {
+        return Err("--balancer FILE is missing: the binary that is measured".to_owned());
+    }
+    if rounds == 0 || !(1..=64).contains(&lanes) {
+        return Err("--rounds: 1 or more; --lanes: 1 to 64".to_owned());
+    }
+    Ok(evaluate::Options {
+        balancer: balancer.unwrap_or_default(),
+        out: out.ok_or("--out DIR is missing: where the results go")?,
+        rounds,
+        lanes,
+        seed,
+        only,
+        short,
+        redraw,
+        command,
+    })
+}
+
 fn number<T: FromStr>(flag: &str, text: &str) -> Result<T, String> {
     let what = match flag {
         "--to" | "--direct" | "--bind" | "--listen" => "an address and port, 127.0.0.1:5060",
@@ -171,6 +219,15 @@ mod tests {
     }
 
     #[test]
+    fn an_evaluation_gets_what_was_typed() {
+        let line = "evaluate --balancer b --out d --rounds 2 --only least-work,random --short";
+        let Ok(Command::Evaluate(options)) = words(line) else { panic!("{:?}", words(line)) };
+        assert_eq!((options.rounds, options.lanes, options.short), (2, 4, true));
+        assert_eq!(options.only, ["least-work", "random"]);
+        assert_eq!(options.command, format!("sipring-loadtest {line}"));
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (line, names) in [
             ("", "no command"),
@@ -185,6 +242,10 @@ mod tests {
             ("backend --listen 127.0.0.1:0", "--name"),
             ("backend --name b", "--listen"),
             ("backend --rate 1", "`--rate`"),
+            ("evaluate --out d", "--balancer"),
+            ("evaluate --balancer b", "--out"),
+            ("evaluate --balancer b --out d --lanes 0", "--lanes"),
+            ("evaluate --balancer b --out d --rate 1", "`--rate`"),
         ] {
             match words(line) {
                 Err(text) => assert!(text.contains(names), "{line}: {text}"),

@@ -1,7 +1,9 @@
 //! The `sipring-loadtest` binary: `caller` makes calls and says what came of them, `backend`
-//! answers them. A line a second goes to standard error, one JSON object to standard output.
+//! answers them, `evaluate` compares the policies of a balancer. Progress goes to standard error;
+//! the first two print one JSON object to standard output.
 
 mod args;
+mod evaluate;
 
 use args::{BackendRun, Command};
 use sipring_loadtest::{Backend, Caller, CallerOptions, CallerReport};
@@ -28,6 +30,13 @@ fn main() -> ExitCode {
         }
         Ok(Command::Caller(options)) => caller(*options),
         Ok(Command::Backend(run)) => backend(*run),
+        Ok(Command::Evaluate(options)) => match evaluate::evaluate(&options) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(e) => {
+                eprintln!("sipring-loadtest: no evaluation: {e}");
+                ExitCode::from(UNAVAILABLE)
+            }
+        },
         Err(text) => {
             eprintln!("sipring-loadtest: {text}\n\n{}", args::USAGE);
             ExitCode::from(USAGE)
