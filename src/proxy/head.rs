@@ -53,6 +53,14 @@ impl Hop {
         }
     }
 
+    /// The field by which the backend learns where a client's request came from, if its group wants
+    /// one. What comes from the backends' side says so already, of the client.
+    pub(super) fn source_header<'a>(&self, pool: &'a Pool, ingress: &Ingress) -> Option<&'a str> {
+        let group = pool.backend(self.egress.backend?).group;
+        let name = pool.group(group).source_header()?;
+        pool.by_source(ingress.source).is_none().then_some(name)
+    }
+
     pub(super) fn is_to_backend(self) -> bool {
         self.from == Party::Client
     }

@@ -13,8 +13,11 @@
 
 mod address;
 mod branch;
+mod facts;
 pub mod failover;
+mod hash_key;
 mod head;
+mod named;
 pub mod pin;
 pub mod reason;
 mod reply;
@@ -42,6 +45,7 @@ pub use tally::Tally;
 #[doc(hidden)]
 pub use token::fuzz as fuzz_token;
 
+use crate::limits::GROUPS_MAX;
 use crate::pool::{BackendId, BackendSlot, Pool, Turn};
 use crate::sip::{Frame, Message, Start};
 use address::Addresses;
@@ -205,7 +209,8 @@ pub struct Proxy {
     signer: Signer,
     pins: PinTable,
     failover: Failover,
-    turn: Turn,
+    /// By group.
+    turns: [Turn; GROUPS_MAX],
     tally: Tally,
     /// When the hand last moved.
     swept: Now,
@@ -226,7 +231,7 @@ impl Proxy {
             signer: Signer::new(settings.keys.clone()),
             pins: PinTable::new(settings.pins_max, Idle::of(&settings), table_keys),
             // Workers begin their rounds at different backends.
-            turn: Turn(table_keys[0]),
+            turns: [Turn(table_keys[0]); GROUPS_MAX],
             tally: Tally::default(),
             swept: Now { us: 0 },
             edits: Edits::new(),

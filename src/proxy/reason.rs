@@ -94,6 +94,8 @@ reasons! {
         BackendFailed => "backend_failed",
         /// 503, the backends have failed and nobody else takes calls (RFC 3261 21.5.4).
         NoBackendLeft => "no_backend_left",
+        /// 503, whoever takes this call has reached a cap (RFC 3261 21.5.4).
+        Overloaded => "overloaded",
         /// 503, nothing new is taken: this balancer is on its way out (RFC 3261 21.5.4).
         Draining => "draining",
         /// 505, a version that is not SIP/2.0 (RFC 3261 21.5.6).

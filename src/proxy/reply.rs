@@ -30,7 +30,7 @@ impl Answer {
             Answer::Loop => 482,
             Answer::TooManyHops => 483,
             Answer::Unresolvable | Answer::BackendFailed => 500,
-            Answer::NoBackendLeft | Answer::Draining => 503,
+            Answer::NoBackendLeft | Answer::Overloaded | Answer::Draining => 503,
             Answer::BadVersion => 505,
             Answer::TooLarge => 513,
         }
@@ -50,11 +50,19 @@ impl Answer {
             Answer::TooManyHops => "Too Many Hops",
             Answer::Unresolvable => "Next Hop Is A Name",
             Answer::BackendFailed => "Server Internal Error",
-            Answer::NoBackendLeft | Answer::Draining => "Service Unavailable",
+            Answer::NoBackendLeft | Answer::Overloaded | Answer::Draining => "Service Unavailable",
             Answer::BadVersion => "Version Not Supported",
             Answer::TooLarge => "Message Too Large",
         }
     }
+}
+
+/// Where a request came from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin {
+    pub(super) source: SocketAddr,
+    /// [`super::LocalSocket::force_rport`] of where it came in.
+    pub(super) force_rport: bool,
 }
 
 /// What of the topmost Via must be written before anybody replies to it (RFC 3261 18.2.1, RFC 3581
@@ -62,21 +70,24 @@ impl Answer {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stamps {
     received: Option<(Span, bool)>,
-    rport: Option<Span>,
+    rport: Option<(Span, bool)>,
     source: SocketAddr,
 }
 
 impl Stamps {
     /// `received` where the sent-by host is not the source address, or with `rport` always; what a
-    /// sender wrote into either itself is overwritten.
-    pub(super) fn new(bytes: &[u8], via: &Via, source: SocketAddr) -> Self {
-        let rport = via.rport.map(|param| param.whole);
+    /// sender wrote into either itself is overwritten. A place is told with whether it is empty yet.
+    pub(super) fn new(bytes: &[u8], via: &Via, origin: Origin) -> Self {
+        let Origin { source, force_rport } = origin;
+        let end = Span { start: via.value.end, end: via.value.end };
+        let rport = match via.rport {
+            Some(param) => Some((param.whole, false)),
+            None => force_rport.then_some((end, true)),
+        };
         let differs = uri::ip(via.host.of(bytes)) != Some(source.ip());
         let received = match via.received {
             Some(param) => Some((param.whole, false)),
-            None if differs || rport.is_some() => {
-                Some((Span { start: via.value.end, end: via.value.end }, true))
-            }
+            None if differs || rport.is_some() => Some((end, true)),
             None => None,
         };
         Self { received, rport, source }
@@ -91,9 +102,9 @@ impl Stamps {
 
     /// Calls `edit` with each place to replace and what to put there, in no order.
     pub(super) fn each(&self, mut edit: impl FnMut(Span, &dyn Fn(&mut Vec<u8>))) {
-        if let Some(span) = self.rport {
+        if let Some((span, new)) = self.rport {
             edit(span, &|text| {
-                text.extend_from_slice(b"rport=");
+                text.extend_from_slice(if new { b";rport=" } else { b"rport=" });
                 push_number(text, self.source.port().into());
             });
         }
@@ -104,6 +115,15 @@ impl Stamps {
             });
         }
     }
+}
+
+/// `ADDRESS:PORT`, an IPv6 address in brackets.
+pub(super) fn push_address(text: &mut Vec<u8>, address: SocketAddr) {
+    let brackets = address.is_ipv6();
+    text.extend_from_slice(if brackets { b"[" } else { b"" });
+    push_ip(text, address);
+    text.extend_from_slice(if brackets { b"]:" } else { b":" });
+    push_number(text, address.port().into());
 }
 
 /// An address without brackets (RFC 5118 4.5). IPv4 by hand: the formatter takes a thousand
@@ -164,7 +184,7 @@ pub(super) fn is_own_ack(signer: &Signer, request: &Request<'_>) -> bool {
 pub(super) fn write(
     signer: &Signer,
     message: &Message<'_>,
-    source: SocketAddr,
+    origin: Origin,
     answer: Answer,
     phrase: Option<&str>,
     edits: &mut Edits,
@@ -176,7 +196,7 @@ pub(super) fn write(
         [Header::To, Header::From, Header::CallId, Header::CSeq]
             .map(|header| message.rows(header).next());
     let (to_row, from_row, call_id_row, cseq_row) = (to_row?, from_row?, call_id_row?, cseq_row?);
-    let stamps = Stamps::new(bytes, &via, source);
+    let stamps = Stamps::new(bytes, &via, origin);
 
     let mut text = Output::new(out);
     text.push(b"SIP/2.0 ");

@@ -1,17 +1,20 @@
 //! A request from end to end: RFC 3261 16.3 to 16.6, step by step.
 
 use super::address::Addresses;
+use super::facts::RequestFacts;
+use super::hash_key::Placing;
 use super::head::{Head, Hop};
+use super::named;
 use super::pin::{Class, Outcome};
 use super::reason::{Absorb, Answer, Drop, Method, Routed};
-use super::reply::{self, Stamps};
+use super::reply::{self, Origin, Stamps, push_address};
 use super::rewrite::{Edits, push_number};
 use super::spiral::Spiral;
 use super::target::{Chooser, Stop, Target};
 use super::validate::Request;
 use super::{Egress, Forwarded, Ingress, Now, Proxy, Verdict};
 use crate::limits::DATAGRAM_SIZE_MAX;
-use crate::pool::{GroupIndex, Pool};
+use crate::pool::Pool;
 use crate::sip::{Fault, Message, Span, Start, Uri};
 
 /// The way of a request, and what chose it.
@@ -53,13 +56,13 @@ impl Proxy {
         let spiral = Spiral::of(&request, &self.addresses, &self.signer, pool);
         let mut chooser = Chooser {
             now_s: now.seconds(),
-            draining: self.settings.draining,
+            settings: &self.settings,
             pool,
             ingress,
             addresses: &self.addresses,
             signer: &self.signer,
             pins: &self.pins,
-            turn: &mut self.turn,
+            turns: &mut self.turns,
             tally: &mut self.tally,
             spiral: &spiral,
         };
@@ -69,7 +72,7 @@ impl Proxy {
             Err(Stop::Answer(answer)) => return self.answer(ingress, &request, answer, out),
         };
         let way = match spiral.passages {
-            0 => self.pin(now, pool, &request, target, by),
+            0 => self.pin(now, pool, ingress, &request, (target, by)),
             // The pin is the first passage's.
             _ => Way { target, by, attempt: false },
         };
@@ -110,9 +113,9 @@ impl Proxy {
         &mut self,
         now: Now,
         pool: &Pool,
+        ingress: &Ingress,
         request: &Request<'_>,
-        target: Target,
-        by: Routed,
+        (target, by): (Target, Routed),
     ) -> Way {
         let way = Way { target, by, attempt: false };
         let backend = match target {
@@ -134,8 +137,8 @@ impl Proxy {
         };
         let outcome = self.pins.insert_or_refresh(key, backend, class, now.seconds());
         if outcome == Outcome::Full && by == Routed::Policy {
-            let call = pool.call_hash(request.call_id);
-            if let Some(slot) = pool.choose_by_hash(GroupIndex(0), call, &[]) {
+            let placing = self.placing(pool, ingress, request);
+            if let Some(slot) = pool.choose_by_hash(placing.group, placing.call, &[]) {
                 return Way { target: Target::Backend(slot), by: Routed::Unpinned, ..way };
             }
         }
@@ -164,7 +167,7 @@ impl Proxy {
         out: &mut [u8],
     ) -> Verdict {
         let bytes = request.message.bytes;
-        let stamps = Stamps::new(bytes, &request.via, ingress.source);
+        let stamps = Stamps::new(bytes, &request.via, self.origin(ingress));
         let hop = Hop::new(&self.settings, pool, ingress, target);
         let head = Head {
             settings: &self.settings,
@@ -177,6 +180,9 @@ impl Proxy {
         self.edits.clear();
         self.edits.insert(request.message.head, |text| head.write(&stamps, text));
         stamps.each(|span, write| self.edits.replace(span, write));
+        if let Some(name) = hop.source_header(pool, ingress) {
+            self.tell_source(request, name, ingress);
+        }
         if let Some((span, hops)) = request.max_forwards {
             // 0 was refused (16.3 item 3).
             self.edits.replace(span, |text| push_number(text, hops.saturating_sub(1)));
@@ -196,6 +202,29 @@ impl Proxy {
             false => Forwarded::RequestToClient { method },
         };
         Verdict::Forward { egress: hop.egress, len, kind }
+    }
+
+    /// The backend is told where the request came from, by us alone: what says so already goes.
+    fn tell_source(&mut self, request: &Request<'_>, name: &str, ingress: &Ingress) {
+        let edits = &mut self.edits;
+        edits.insert(request.message.head, |text| {
+            text.extend_from_slice(name.as_bytes());
+            text.extend_from_slice(b": ");
+            push_address(text, ingress.source);
+            text.extend_from_slice(b";transport=udp\r\n");
+        });
+        named::rows(request.message, name).for_each(|row| edits.remove(row.line));
+    }
+
+    /// Where a new request would be placed.
+    pub(super) fn placing(&self, pool: &Pool, ingress: &Ingress, request: &Request<'_>) -> Placing {
+        Placing::of(pool, &RequestFacts { settings: &self.settings, ingress, request })
+    }
+
+    fn origin(&self, ingress: &Ingress) -> Origin {
+        let socket = self.settings.socket(ingress.socket);
+        let force_rport = socket.is_some_and(|socket| socket.force_rport);
+        Origin { source: ingress.source, force_rport }
     }
 
     /// Our answer to a request that keeps the rules.
@@ -241,8 +270,9 @@ impl Proxy {
     ) -> Verdict {
         let room = out.len().min(DATAGRAM_SIZE_MAX);
         let out = &mut out[..room];
+        let origin = self.origin(ingress);
         let (signer, edits) = (&self.signer, &mut self.edits);
-        match reply::write(signer, message, ingress.source, answer, phrase, edits, out) {
+        match reply::write(signer, message, origin, answer, phrase, edits, out) {
             Some((to, len)) => {
                 // RFC 3581 4: from the address and port that the request came in on.
                 let egress = Egress { socket: ingress.socket, to, backend: None };

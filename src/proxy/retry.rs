@@ -2,12 +2,13 @@
 //! attempt still wants (ACK, CANCEL) is made from what was forwarded to it.
 
 use super::failover::{Fate, KeptSlot, TransactionKey, Work};
+use super::hash_key::Placing;
 use super::pin::Class;
 use super::reason::{Answer, FailoverCause as Cause, Method, Routed};
 use super::target::Target;
 use super::validate::Request;
 use super::{Egress, Forwarded, Ingress, Now, Proxy, Verdict};
-use crate::pool::{BackendId, BackendSlot, GroupIndex, Pool};
+use crate::pool::{BackendId, BackendSlot, Choice, Pool};
 use crate::sip::{Header, Message, Start, Values};
 use std::net::SocketAddr;
 
@@ -114,7 +115,7 @@ impl Proxy {
         let Some(key) = self.transaction_key(arrived.call_id, arrived.cseq, arrived.branch) else {
             return Intercepted::Upstream;
         };
-        let another = arrived.status == 503 && self.another(pool, key, arrived.call_id).is_some();
+        let another = arrived.status == 503 && self.has_another(pool, key);
         let status = arrived.status;
         match self.failover.response(key, arrived.backend, status, another, now.ms()) {
             Fate::Forward => Intercepted::Upstream,
@@ -137,13 +138,27 @@ impl Proxy {
         }
     }
 
-    /// A backend for another attempt.
-    fn another(&self, pool: &Pool, key: TransactionKey, call_id: &[u8]) -> Option<BackendSlot> {
-        let slot = self.failover.find(key)?;
-        self.next_backend(pool, slot, call_id)
+    /// Whether there is a backend for another attempt. Nobody's turn passes by that.
+    fn has_another(&mut self, pool: &Pool, key: TransactionKey) -> bool {
+        let slot = self.failover.find(key).filter(|slot| self.failover.may_retry(*slot));
+        let turns = self.turns;
+        let next = slot.and_then(|slot| {
+            self.with_copy(slot, |proxy, ingress, request| {
+                proxy.next_backend(pool, slot, ingress, request).slot()
+            })
+        });
+        self.turns = turns;
+        next.is_some()
     }
 
-    fn next_backend(&self, pool: &Pool, slot: KeptSlot, call_id: &[u8]) -> Option<BackendSlot> {
+    /// The policy's choice among the backends that were not tried yet.
+    fn next_backend(
+        &mut self,
+        pool: &Pool,
+        slot: KeptSlot,
+        ingress: &Ingress,
+        request: &Request<'_>,
+    ) -> Choice {
         let kept = self.failover.kept(slot);
         let mut tried = [BackendSlot(0); super::failover::TRIES_MAX];
         let mut count = 0;
@@ -151,7 +166,9 @@ impl Proxy {
             tried[count] = backend;
             count += 1;
         }
-        pool.choose_by_hash(GroupIndex(0), pool.call_hash(call_id), &tried[..count])
+        let Placing { group, call } = self.placing(pool, ingress, request);
+        let turn = &mut self.turns[usize::from(group.0)];
+        pool.choose(group, call, &tried[..count], &(), turn)
     }
 
     fn retry(
@@ -163,13 +180,14 @@ impl Proxy {
         out: &mut [u8],
     ) -> Option<Verdict> {
         self.with_copy(slot, |proxy, ingress, request| {
-            let next = proxy.next_backend(pool, slot, request.call_id);
-            let Some(next) = next.filter(|_| proxy.failover.may_retry(slot)) else {
+            let choice = proxy.next_backend(pool, slot, ingress, request);
+            let Some(next) = choice.slot().filter(|_| proxy.failover.may_retry(slot)) else {
                 proxy.failover.given_up(slot, cause, now.ms());
                 // RFC 3261 16.7 item 6: 503 would say that nobody can be served.
-                let answer = match next {
-                    Some(_) => Answer::BackendFailed,
-                    None => Answer::NoBackendLeft,
+                let answer = match choice {
+                    Choice::Backend(_) => Answer::BackendFailed,
+                    Choice::Full => Answer::Overloaded,
+                    Choice::Nobody => Answer::NoBackendLeft,
                 };
                 // Silence may be slowness: the caller's own timer decides.
                 return (cause != Cause::Silence)
@@ -227,17 +245,17 @@ impl Proxy {
     }
 
     /// Lends a kept request to `work`, with its Routes loaded.
-    fn with_copy(
+    fn with_copy<T>(
         &mut self,
         slot: KeptSlot,
-        work: impl FnOnce(&mut Self, &Ingress, &Request<'_>) -> Option<Verdict>,
-    ) -> Option<Verdict> {
+        work: impl FnOnce(&mut Self, &Ingress, &Request<'_>) -> Option<T>,
+    ) -> Option<T> {
         let copies = self.failover.lend_copies();
         let ingress = self.failover.kept(slot).ingress;
         let message = Message::parse(&copies[self.failover.range(slot)]);
         let request = message.as_ref().and_then(|message| Request::new(message).ok());
         let request = request.filter(|one| self.routes.load(one, &self.addresses).is_ok());
-        let verdict = match &request {
+        let result = match &request {
             Some(request) => work(self, &ingress, request),
             // It was good when it was kept: another configuration reads its Routes otherwise.
             None => {
@@ -246,7 +264,7 @@ impl Proxy {
             }
         };
         self.failover.take_back_copies(copies);
-        verdict
+        result
     }
 }
 

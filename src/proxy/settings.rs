@@ -119,3 +119,11 @@ pub struct Settings {
     /// us; all that is known goes on.
     pub draining: bool,
 }
+
+impl Settings {
+    /// A local socket; `None` for a number that no socket has.
+    #[inline]
+    pub fn socket(&self, index: SocketIndex) -> Option<&LocalSocket> {
+        self.sockets.get(usize::from(index.0))
+    }
+}

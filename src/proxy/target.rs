@@ -2,17 +2,20 @@
 //! replaced dialog, the pin, the policy; and before them what only a backend may ask for.
 
 use super::address::Addresses;
+use super::facts::RequestFacts;
+use super::hash_key::Placing;
 use super::pin::{Class, PinTable};
 use super::reason::{Answer, Method, Routed, TokenResult};
 use super::route::Routes;
+use super::settings::Settings;
 use super::sign::Signer;
 use super::spiral::Spiral;
 use super::tally::Tally;
 use super::token::{BadToken, Kind, Pair, Party, Token, from_tag_hash};
 use super::validate::Request;
 use super::{Ingress, Replaced, SocketIndex};
-use crate::limits::PASSAGES_MAX;
-use crate::pool::{BackendId, BackendSlot, GroupIndex, Pool, State, Turn};
+use crate::limits::{GROUPS_MAX, PASSAGES_MAX};
+use crate::pool::{BackendId, BackendSlot, Choice, Pool, State, Turn};
 use crate::sip::{Span, Uri};
 use std::net::SocketAddr;
 
@@ -42,14 +45,13 @@ pub(super) enum Stop {
 /// All that the choice looks at.
 pub(super) struct Chooser<'a> {
     pub(super) now_s: u32,
-    /// Nothing new is taken.
-    pub(super) draining: bool,
+    pub(super) settings: &'a Settings,
     pub(super) pool: &'a Pool,
     pub(super) ingress: &'a Ingress,
     pub(super) addresses: &'a Addresses,
     pub(super) signer: &'a Signer,
     pub(super) pins: &'a PinTable,
-    pub(super) turn: &'a mut Turn,
+    pub(super) turns: &'a mut [Turn; GROUPS_MAX],
     pub(super) tally: &'a mut Tally,
     pub(super) spiral: &'a Spiral,
 }
@@ -67,7 +69,7 @@ impl Chooser<'_> {
         {
             return Ok(found);
         }
-        if self.draining && self.is_new(request) {
+        if self.settings.draining && self.is_new(request) {
             return Err(Stop::Answer(Answer::Draining));
         }
         let next = routes.next(request.message).ok().flatten().unwrap_or(routes.target());
@@ -190,11 +192,11 @@ impl Chooser<'_> {
         uri: Option<Uri>,
     ) -> Result<(Target, Routed), Stop> {
         let bytes = request.message.bytes;
-        let call = self.pool.call_hash(request.call_id);
         let found = |slot, by| Ok((Target::Backend(slot), by));
         let nobody = Err(Stop::Answer(Answer::NoBackend));
         if self.spiral.passages > 0 {
-            return match self.pool.choose_by_hash(GroupIndex(0), call, self.spiral.backends()) {
+            let Placing { group, call } = self.placing(request);
+            return match self.pool.choose_by_hash(group, call, self.spiral.backends()) {
                 Some(slot) => found(slot, Routed::Spiral),
                 None => Err(Stop::Answer(Answer::Loop)),
             };
@@ -212,17 +214,28 @@ impl Chooser<'_> {
         if let Some(slot) = self.pinned(request) {
             return found(slot, Routed::Pin);
         }
+        let Placing { group, call } = self.placing(request);
         if request.to_tag.is_some() || matches!(request.method, Method::Ack | Method::Cancel) {
             // Not new, but nothing is left of its past: the hash finds most of them again.
-            return match self.pool.choose_by_hash(GroupIndex(0), call, &[]) {
+            return match self.pool.choose_by_hash(group, call, &[]) {
                 Some(slot) => found(slot, Routed::Hash),
                 None => nobody,
             };
         }
-        match self.pool.choose(GroupIndex(0), call, &[], &(), self.turn).slot() {
-            Some(slot) => found(slot, Routed::Policy),
-            None => nobody,
+        let turn = &mut self.turns[usize::from(group.0)];
+        match self.pool.choose(group, call, &[], &(), turn) {
+            Choice::Backend(slot) => found(slot, Routed::Policy),
+            Choice::Full => Err(Stop::Answer(Answer::Overloaded)),
+            Choice::Nobody => nobody,
         }
+    }
+
+    fn facts<'b>(&'b self, request: &'b Request<'b>) -> RequestFacts<'b> {
+        RequestFacts { settings: self.settings, ingress: self.ingress, request }
+    }
+
+    fn placing(&self, request: &Request<'_>) -> Placing {
+        Placing::of(self.pool, &self.facts(request))
     }
 
     /// RFC 3891, RFC 3911, RFC 4538: to the backend that holds the dialog named in the request; if
@@ -236,8 +249,10 @@ impl Chooser<'_> {
             return Err(Stop::Ask(other));
         };
         let slot = pin.and_then(|id| self.pool.by_id(id)).or_else(|| {
-            let call = self.pool.call_hash(other.of(request.message.bytes));
-            self.pool.choose_by_hash(GroupIndex(0), call, &[])
+            let other = other.of(request.message.bytes);
+            let Placing { group, call } =
+                Placing::of_other_call(self.pool, &self.facts(request), other);
+            self.pool.choose_by_hash(group, call, &[])
         });
         match slot {
             Some(slot) => Ok((Target::Backend(slot), Routed::Replaced)),
