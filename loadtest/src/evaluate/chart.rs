@@ -20,7 +20,7 @@ pub(super) struct Chart {
     pub(super) title: String,
     pub(super) x_label: String,
     pub(super) y_label: String,
-    /// Powers of ten up the side; values of 0 or less are left out.
+    /// 1, 2, 5, 10, 20 and so on up the side; values of 0 or less are left out.
     pub(super) logarithmic: bool,
     pub(super) lines: Vec<Line>,
     /// Verticals, with what happened there.
@@ -89,7 +89,11 @@ impl<'a> Frame<'a> {
         let x_range = range(&mut chart.points().map(|(x, _)| x));
         let (low, high) = range(&mut chart.points().map(|(_, y)| y));
         let y_range = match chart.logarithmic {
-            true => (low.log10().floor(), high.log10().ceil()),
+            true => {
+                let below = round_values(low).into_iter().rfind(|value| *value <= low);
+                let above = round_values(high).into_iter().find(|value| *value >= high);
+                (below.unwrap_or(low).log10(), above.unwrap_or(high).log10())
+            }
             false => (low.min(0.0), high * 1.05),
         };
         Self { chart, x_range: whole(x_range), y_range: whole(y_range) }
@@ -116,7 +120,10 @@ impl<'a> Frame<'a> {
         let values = match self.chart.logarithmic {
             true => {
                 let (low, high) = self.y_range;
-                (low as i32..=high as i32).map(|power| 10_f64.powi(power)).collect()
+                let mut values: Vec<f64> =
+                    (low.floor() as i32..=high.ceil() as i32).flat_map(one_two_five).collect();
+                values.retain(|value| (low - 1e-9..=high + 1e-9).contains(&value.log10()));
+                values
             }
             false => steps(self.y_range),
         };
@@ -179,6 +186,17 @@ fn text(svg: &mut String, x: f64, y: f64, anchor: &str, what: &str) {
     let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{what}</text>");
 }
 
+/// The round values of one power of ten.
+fn one_two_five(power: i32) -> [f64; 3] {
+    [1.0, 2.0, 5.0].map(|factor| factor * 10_f64.powi(power))
+}
+
+/// The round values around a value above 0.
+fn round_values(value: f64) -> Vec<f64> {
+    let power = value.log10().floor() as i32;
+    (power - 1..=power + 1).flat_map(one_two_five).collect()
+}
+
 /// A range that can be divided by.
 fn whole((low, high): (f64, f64)) -> (f64, f64) {
     match low < high {
@@ -222,14 +240,16 @@ mod tests {
     }
 
     #[test]
-    fn a_logarithmic_chart_has_a_power_of_ten_at_each_step() {
+    fn a_logarithmic_chart_goes_from_round_value_to_round_value() {
         let chart = chart(true, &[(0.0, 3.0), (1.0, 700.0), (2.0, 0.0)]);
         let frame = Frame::of(&chart);
-        assert_eq!(frame.y_range, (0.0, 3.0));
-        let step = (HEIGHT - TOP - BOTTOM) / 3.0;
-        assert!((frame.y(1.0) - frame.y(10.0) - step).abs() < 1e-9);
-        assert!((frame.y(100.0) - frame.y(1000.0) - step).abs() < 1e-9);
+        assert!((frame.y(2.0) - (HEIGHT - BOTTOM)).abs() < 1e-9);
+        assert!((frame.y(1000.0) - TOP).abs() < 1e-9);
+        assert!((frame.y(2.0) - frame.y(20.0) - frame.y(50.0) + frame.y(500.0)).abs() < 1e-9);
         let svg = chart.svg();
+        for value in [2, 5, 10, 20, 50, 100, 200, 500, 1000] {
+            assert!(svg.contains(&format!("text-anchor=\"end\">{value}<")), "{value}");
+        }
         let drawn = svg.lines().find(|line| line.starts_with("<polyline")).unwrap();
         assert_eq!(drawn.matches(',').count(), 2, "what has no logarithm is left out: {drawn}");
     }

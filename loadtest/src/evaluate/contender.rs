@@ -17,6 +17,7 @@ pub(super) fn all() -> Vec<Contender> {
     vec![
         one("call-id-hash", "policy = \"call-id-hash\""),
         one("call-id-hash/maglev", "policy = \"call-id-hash\"\nhash = \"maglev\""),
+        one("call-id-hash/bound-1.25", "policy = \"call-id-hash\"\nbound = 1.25"),
         one("source-hash", "policy = \"source-hash\""),
         one("aor-hash", "policy = \"aor-hash\""),
         one("header-hash", "policy = \"header-hash\"\nheader = \"From\""),
