@@ -144,6 +144,7 @@ fn settings(tries: u8) -> Settings {
             socket("10.0.0.1:15060", Role::BackendPort),
         ],
         sides: vec![Side { local: address("10.0.0.1:0").ip(), egress: PORT, contact: LISTENER }],
+        since_start: Default::default(),
         aliases: vec!["lb.example.com".to_owned()],
         record_route: true,
         path: PathMode::Always,

@@ -22,5 +22,8 @@ pub const BACKEND_PORTS_MAX: usize = 256;
 /// Local socket addresses (listeners x local addresses + backend ports): a `SocketIndex` is 16 bits.
 pub const SOCKETS_MAX: usize = 4096;
 
+/// Local socket addresses that reloads may add, each for good: every worker has empty places for them.
+pub const SOCKETS_ADDED_MAX: usize = 128;
+
 /// Passages of one request through this balancer before 482 (a spiral, RFC 3261 16.3 item 4).
 pub const PASSAGES_MAX: usize = 5;

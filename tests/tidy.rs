@@ -103,6 +103,7 @@ const SETTINGS: &[&str] = &[
     "Role",
     "Settings",
     "Side",
+    "SinceStart",
     "SocketIndex",
     "FailoverSettings",
     "TRIES_MAX",

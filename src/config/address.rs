@@ -61,6 +61,12 @@ pub(super) fn advertise(text: &str) -> Result<(String, Option<u16>), Fault> {
     }
 }
 
+/// Whether two listeners would share an address: the same, or one of them stands for all.
+pub(super) fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let wildcard = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one == other || (wildcard && one.is_ipv4() == other.is_ipv4() && one.port() == other.port())
+}
+
 /// A network that a backend sends from: `10.1.0.0/16`, or one address.
 pub(super) fn network(text: &str) -> Result<IpNet, Fault> {
     let whole = 0..text.len();

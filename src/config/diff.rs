@@ -1,6 +1,8 @@
 //! What a change from one configuration to another comes to: what a reload does at once, and what
 //! waits for a restart.
 
+mod listeners;
+
 use super::show::{log_level, path, policy, state};
 use super::values::{show_duration, show_duration_ms};
 use super::{BackendConfig, BackendPorts, Config, HealthConfig, Limits};
@@ -37,10 +39,11 @@ impl Config {
         let mut diff = Diff::default();
         backends(&self.pools[0].backends, &new.pools[0].backends, &mut diff.live);
         settings(self, new, &mut diff.live);
+        needs_restart(self, new, &mut diff.restart);
+        listeners::differences(self, new, &mut diff);
         if diff.live.is_empty() && *self != self.taking_over(new) {
             diff.live.push("other settings".to_owned());
         }
-        needs_restart(self, new, &mut diff.restart);
         diff
     }
 
@@ -48,7 +51,7 @@ impl Config {
     pub fn taking_over(&self, new: &Self) -> Self {
         Self {
             workers: self.workers,
-            listeners: self.listeners.clone(),
+            listeners: listeners::live(self, new),
             backend_ports: self.backend_ports,
             admin: self.admin,
             admin_socket: self.admin_socket.clone(),
@@ -188,18 +191,4 @@ fn needs_restart(old: &Config, new: &Config, changes: &mut Vec<String>) {
     value("pins", was.pins.to_string(), is.pins.to_string());
     value("failover_kept", was.failover_kept.to_string(), is.failover_kept.to_string());
     value("receive_buffer", was.receive_buffer.to_string(), is.receive_buffer.to_string());
-    for listener in &new.listeners {
-        match old.listeners.iter().find(|one| one.bind == listener.bind) {
-            None => changes.push(format!("listener udp:{} added", listener.bind)),
-            Some(was) if was.advertise != listener.advertise => {
-                changes.push(format!("listener udp:{}: advertise", listener.bind));
-            }
-            Some(_) => {}
-        }
-    }
-    for listener in &old.listeners {
-        if new.listeners.iter().all(|one| one.bind != listener.bind) {
-            changes.push(format!("listener udp:{} removed", listener.bind));
-        }
-    }
 }

@@ -58,11 +58,19 @@ impl Display for Config {
 
 fn show_listener(f: &mut Formatter<'_>, listener: &Listener) -> fmt::Result {
     writeln!(f, "\n[[listener]]\nbind = \"udp:{}\"", listener.bind)?;
-    match &listener.advertise {
-        Some((host, port)) if host.contains(':') => writeln!(f, "advertise = \"[{host}]:{port}\""),
-        Some((host, port)) => writeln!(f, "advertise = \"{host}:{port}\""),
+    match advertised(listener) {
+        Some(text) => writeln!(f, "advertise = \"{text}\""),
         None => Ok(()),
     }
+}
+
+/// `advertise` as it is written in a file.
+pub(super) fn advertised(listener: &Listener) -> Option<String> {
+    let (host, port) = listener.advertise.as_ref()?;
+    Some(match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    })
 }
 
 fn show_backend(f: &mut Formatter<'_>, backend: &BackendConfig) -> fmt::Result {

@@ -162,9 +162,7 @@ fn listeners_agree(raw: &Raw, report: &mut Report) {
 }
 
 fn overlap(one: &RawListener, other: &RawListener) -> bool {
-    let (one, other) = (one.bind.value, other.bind.value);
-    let wildcard = one.ip().is_unspecified() || other.ip().is_unspecified();
-    one == other || (wildcard && one.is_ipv4() == other.is_ipv4() && one.port() == other.port())
+    super::address::overlap(one.bind.value, other.bind.value)
 }
 
 fn ports_agree(raw: &Raw, ports: BackendPorts, report: &mut Report) {

@@ -4,13 +4,16 @@
 
 use super::fleet::{Admin, Fleet, UnknownBackend, Who};
 use super::kernel_drops::KernelDrops;
+use super::listeners::Leaving;
 use super::plan::{self, Network, Outline};
 use super::{Failure, log, ports, prober};
-use crate::config::Config;
+use crate::config::{Config, Listener};
 use crate::io::os;
 use crate::metrics::{Cells, Metrics, Probes, Reloads, SocketDrops, Source};
 use crate::pool::{BackendId, GroupSpec, Pool, PoolError};
-use crate::proxy::{FailoverSettings, Key, Keys, LocalSocket, Role, Settings, Side, WORK};
+use crate::proxy::{
+    FailoverSettings, Key, Keys, LocalSocket, Role, Settings, Side, SinceStart, WORK,
+};
 use crate::worker::{Answer, Plan, Workers};
 use arc_swap::ArcSwap;
 use std::net::SocketAddr;
@@ -31,9 +34,7 @@ pub struct Balancer {
     kernel_drops: Mutex<KernelDrops>,
     socket_drops: Arc<SocketDrops>,
     metrics: Arc<Metrics>,
-    pub(super) sockets: Vec<LocalSocket>,
     started: SystemTime,
-    summary: String,
 }
 
 /// What changes while it runs.
@@ -41,8 +42,12 @@ pub struct Balancer {
 pub(super) struct Live {
     /// As it was loaded, but for what waits for a restart.
     pub(super) config: Config,
+    /// The listeners of `config`, each with a port.
+    pub(super) bound: Vec<Listener>,
+    /// Listeners that have left the config and are still open.
+    pub(super) leaving: Vec<Leaving>,
     pub(super) fleet: Fleet,
-    /// One for each worker.
+    /// One for each worker; sockets and what is not of a side are the same in all.
     pub(super) settings: Vec<Arc<Settings>>,
     /// Why the last reload was refused, if it was.
     pub(super) refused: Option<String>,
@@ -68,10 +73,14 @@ impl Balancer {
         ports::choose(&mut bound.listeners)?;
         let network = ask_network(&bound)?;
         let outline = plan::outline(&bound, workers, &network)?;
-        Self::assemble(config, outline, workers <= cores)
+        Self::assemble((config, bound.listeners), outline, workers <= cores)
     }
 
-    fn assemble(config: Config, outline: Outline, pin_to_cores: bool) -> Result<Self, Failure> {
+    fn assemble(
+        (config, bound): (Config, Vec<Listener>),
+        outline: Outline,
+        pin_to_cores: bool,
+    ) -> Result<Self, Failure> {
         let Outline { sockets, sides, backends } = outline;
         let workers = sides.len();
         let started = SystemTime::now();
@@ -98,7 +107,6 @@ impl Balancer {
             pins_max: settings.iter().map(|settings| settings.pins_max).sum(),
             started,
         });
-        let summary = log::summary(&config, &sockets, workers);
         let workers = Workers::start(Plan {
             settings: settings.clone(),
             pool: pool.clone(),
@@ -106,7 +114,8 @@ impl Balancer {
             receive_buffer: config.limits.receive_buffer,
             pin_to_cores,
         })?;
-        let live = Mutex::new(Live { config, fleet, settings, refused: None });
+        let leaving = Vec::new();
+        let live = Mutex::new(Live { config, bound, leaving, fleet, settings, refused: None });
         let (workers, metrics) = (Mutex::new(Some(workers)), Arc::new(metrics));
         let balancer = Self {
             workers,
@@ -118,9 +127,7 @@ impl Balancer {
             kernel_drops,
             socket_drops,
             metrics,
-            sockets,
             started,
-            summary,
         };
         balancer.look(); // so that every series is there from the start
         Ok(balancer)
@@ -140,13 +147,15 @@ impl Balancer {
         look(&self.live().fleet)
     }
 
-    /// Looks whose calls have ended (removed backends go then), what the kernel has dropped, and what
-    /// differs from the configuration. To be called about once a second.
+    /// Looks whose calls have ended (removed backends go then) or whose time to leave is over (removed
+    /// listeners), what the kernel has dropped, and what differs from the configuration. To be called
+    /// about once a second.
     pub fn look(&self) {
+        self.close_left(SystemTime::now());
         self.observe(|fleet, now| fleet.look(&|id| self.calls_on(id), now));
         self.reloads.drift.set(self.with_fleet(|fleet| fleet.drift()) as u64);
         let mut drops = self.kernel_drops.lock().unwrap_or_else(PoisonError::into_inner);
-        drops.look(&self.sockets, &self.socket_drops);
+        drops.look(&self.live().settings[0].sockets, &self.socket_drops);
     }
 
     /// Tells the fleet what was found out, and publishes the pool that follows from it, if anything
@@ -225,7 +234,7 @@ impl Balancer {
         }
     }
 
-    fn workers(&self) -> MutexGuard<'_, Option<Workers>> {
+    pub(super) fn workers(&self) -> MutexGuard<'_, Option<Workers>> {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -266,13 +275,15 @@ impl Balancer {
 
     /// The addresses that clients may send to: concrete, also where the config has a wildcard.
     pub fn listeners(&self) -> Vec<SocketAddr> {
-        let listeners = self.sockets.iter().filter(|socket| socket.role == Role::Listener);
-        listeners.map(|socket| socket.address).collect()
+        let live = self.live();
+        let sockets = live.settings[0].sockets.iter();
+        sockets.filter(|one| one.role == Role::Listener).map(|socket| socket.address).collect()
     }
 
     /// Where it listens, where it forwards, how many workers, which token key: one line.
-    pub fn summary(&self) -> &str {
-        &self.summary
+    pub fn summary(&self) -> String {
+        let live = self.live();
+        log::summary(&live.config, &live.settings[0].sockets, live.settings.len())
     }
 
     /// True once a worker has ended by itself: the balancer serves only a part of the calls then.
@@ -327,6 +338,7 @@ fn settings(
             keys: keys.clone(),
             sockets: sockets.to_vec(),
             sides,
+            since_start: SinceStart::default(),
             aliases: Vec::new(),
             pins_max: config.limits.pins / workers,
             transactions_max: config.limits.pins / workers,

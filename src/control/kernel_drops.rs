@@ -29,7 +29,8 @@ impl KernelDrops {
         sockets: &[LocalSocket],
         drops: &SocketDrops,
     ) {
-        let labels: HashMap<_, _> = sockets.iter().map(|one| (one.address, label(one))).collect();
+        let labels: HashMap<_, _> =
+            sockets.iter().filter_map(|one| Some((one.address, label(one)?))).collect();
         drops.keep(labels.values());
         let mut seen = HashMap::with_capacity(self.last.len());
         for row in rows {
@@ -42,10 +43,11 @@ impl KernelDrops {
     }
 }
 
-fn label(socket: &LocalSocket) -> String {
+fn label(socket: &LocalSocket) -> Option<String> {
     match socket.role {
-        Role::Listener => format!("udp:{}", socket.address),
-        Role::BackendPort => BACKEND_PORTS.to_owned(),
+        Role::Listener | Role::Leaving => Some(format!("udp:{}", socket.address)),
+        Role::BackendPort => Some(BACKEND_PORTS.to_owned()),
+        Role::Gone => None,
     }
 }
 
@@ -125,7 +127,8 @@ mod tests {
         look.take([row(one, 1, 6), row(port, 4, 1)].into_iter(), &sockets, &drops);
         let all = [("backend_ports".to_owned(), 2), ("udp:127.0.0.1:5060".to_owned(), 8)];
         assert_eq!(drops.all(), all);
-        look.take([row(one, 1, 6)].into_iter(), &sockets[1..], &drops);
+        let gone = [LocalSocket::new(one, Role::Gone), sockets[1].clone()];
+        look.take([row(one, 1, 6)].into_iter(), &gone, &drops);
         assert_eq!(drops.all(), all[..1]);
     }
 

@@ -17,6 +17,7 @@ mod drain;
 mod failure;
 pub mod fleet;
 mod kernel_drops;
+mod listeners;
 mod log;
 mod operator;
 mod page;

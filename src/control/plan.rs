@@ -88,7 +88,14 @@ pub(super) fn worker_count(config: &Config, cores: usize) -> Result<usize, Failu
     }
 }
 
-fn listener_sockets(listeners: &[Listener], local: &[IpAddr]) -> Result<Vec<LocalSocket>, Failure> {
+/// The concrete addresses of all listeners.
+///
+/// # Errors
+/// When two are the same, or one stands for addresses that there are none of.
+pub(super) fn listener_sockets(
+    listeners: &[Listener],
+    local: &[IpAddr],
+) -> Result<Vec<LocalSocket>, Failure> {
     let mut sockets: Vec<LocalSocket> = Vec::new();
     for listener in listeners {
         for address in expanded(listener, listeners, local)? {

@@ -2,9 +2,12 @@
 //! or refused, with everything as it was.
 
 use super::balancer::{Balancer, Live, ask_network, build};
+use super::listeners::{self, Followed};
 use super::{Failure, log, plan, prober};
 use crate::config::{Config, Diff};
+use crate::pool::Pool;
 use crate::proxy::{FailoverSettings, Keys, Settings};
+use crate::worker::Opened;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -19,22 +22,33 @@ pub struct Reloaded {
     pub warnings: Vec<String>,
 }
 
+/// All that a reload is about to make live.
+#[derive(Debug)]
+struct Next {
+    diff: Diff,
+    live: Live,
+    pool: Pool,
+    followed: Followed,
+    opened: Opened,
+}
+
 impl Balancer {
     /// Takes over another configuration, but for what needs a restart: that is named in the result.
     /// What is known of a backend stays with its name. One that is not there any more gets no new
     /// calls and goes when those that it has are over.
     ///
     /// # Errors
-    /// When a backend cannot be reached, or only from where no socket is open, or is this balancer;
-    /// nothing has changed then.
+    /// When a listener cannot be opened, or a backend cannot be reached, or only from where no socket
+    /// is open, or is this balancer; nothing has changed then.
     pub fn reload(&self, config: &Config) -> Result<Reloaded, Failure> {
         let now = SystemTime::now();
         let mut live = self.live();
-        let result = self.next(&live, config, now);
+        let result = self.next(&live, config, now).and_then(|next| {
+            let warnings = key_warnings(&live, &next.live.config);
+            self.take_over(&mut live, next).map(|diff| (diff, warnings))
+        });
         match result {
-            Ok((diff, next)) => {
-                let warnings = key_warnings(&live, &next.0.config);
-                self.take_over(&mut live, next);
+            Ok((diff, warnings)) => {
                 self.reloads.success(!diff.live.is_empty(), now);
                 Ok(Reloaded { diff, generation: self.reloads.generation.value(), warnings })
             }
@@ -55,35 +69,46 @@ impl Balancer {
         live.refused = Some(why.to_owned());
     }
 
-    /// What would be live with this configuration; nothing is changed yet.
-    fn next(
-        &self,
-        live: &Live,
-        config: &Config,
-        now: SystemTime,
-    ) -> Result<(Diff, (Live, crate::pool::Pool)), Failure> {
-        let diff = live.config.diff(config);
+    /// What would be live with this configuration; new sockets are bound, nothing else has changed.
+    fn next(&self, live: &Live, config: &Config, now: SystemTime) -> Result<Next, Failure> {
+        let mut diff = live.config.diff(config);
         let config = live.config.taking_over(config);
         let network = ask_network(&config)?;
+        let bound = listeners::bind(&config.listeners, &live.config.listeners, &live.bound)?;
+        let followed = listeners::follow(&live.settings[0], &bound, &network.local)?;
+        diff.live.extend(followed.of_wildcards(&bound));
         let sides = &live.settings[0].sides; // their addresses are the same in every worker
         let locals: Vec<_> = sides.iter().map(|side| side.local).collect();
-        let specs = plan::backends_on(&config, &network, &locals, &self.sockets)?;
+        let specs = plan::backends_on(&config, &network, &locals, &followed.sockets)?;
         let mut fleet = live.fleet.clone();
         let health = Arc::new(config.pools[0].health.clone());
         fleet.watch(health, prober::moment(), &mut prober::random); // first: who joins starts slowly
-        fleet.reload(specs, Duration::from_secs(config.limits.remove_timeout_s.into()), now);
+        let remove_timeout = Duration::from_secs(config.limits.remove_timeout_s.into());
+        fleet.reload(specs, remove_timeout, now);
         fleet.settle(now);
         let pool = build(&fleet, &config)?;
-        let settings = live.settings.iter().map(|old| reconfigured(old, &config)).collect();
-        Ok((diff, (Live { config, fleet, settings, refused: None }, pool)))
+        let settings =
+            live.settings.iter().map(|old| reconfigured(old, &config, &followed)).collect();
+        let leaving = listeners::leaving(&live.leaving, &followed, remove_timeout, now);
+        let opened = self.open(&followed, &config)?;
+        let live = Live { config, bound, leaving, fleet, settings, refused: None };
+        Ok(Next { diff, live, pool, followed, opened })
     }
 
-    fn take_over(&self, live: &mut Live, (next, pool): (Live, crate::pool::Pool)) {
-        self.configure(&next.settings);
-        self.publish(pool);
+    fn take_over(&self, live: &mut Live, next: Next) -> Result<Diff, Failure> {
+        let Next { diff, live: next, pool, followed, opened } = next;
+        if followed.changes_sockets() {
+            self.hand_out(opened, &followed, (live, &next), || self.publish(pool))?;
+            let remove_timeout = next.config.limits.remove_timeout_s;
+            listeners::log(&followed, Duration::from_secs(remove_timeout.into()));
+        } else {
+            self.configure(&next.settings);
+            self.publish(pool);
+        }
         log::set_level(next.config.log);
         next.fleet.log_since(live.fleet.noted());
         *live = next;
+        Ok(diff)
     }
 
     /// Takes no new calls from now on, or takes them again; what is there goes on either way.
@@ -96,8 +121,11 @@ impl Balancer {
 }
 
 /// The settings of a worker with what a reload changes.
-fn reconfigured(old: &Settings, config: &Config) -> Arc<Settings> {
+fn reconfigured(old: &Settings, config: &Config, followed: &Followed) -> Arc<Settings> {
     Arc::new(Settings {
+        sockets: followed.sockets.clone(),
+        since_start: followed.since_start.clone(),
+        sides: followed.sides(&old.sides),
         keys: keys(&old.keys, config),
         record_route: config.record_route,
         path: config.path,

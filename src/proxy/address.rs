@@ -40,15 +40,16 @@ impl Addresses {
         let mut own: HashSet<_, _> =
             HashSet::with_hasher(ahash::RandomState::with_seeds(1, 2, 3, 4));
         let mut names: Vec<_> = settings.aliases.iter().map(|name| (name.clone(), None)).collect();
-        for socket in &settings.sockets {
-            own.insert(socket.address);
-            let Some((host, port)) = &socket.advertise else { continue };
+        own.extend(settings.sockets.iter().map(|socket| socket.address));
+        let advertised = settings.sockets.iter().filter_map(|socket| socket.advertise.as_ref());
+        for (host, port) in advertised.chain(&settings.since_start.advertised_before) {
             match uri::ip(host.as_bytes()) {
                 Some(ip) => drop(own.insert(SocketAddr::new(ip, *port))),
                 None => names.push((host.to_ascii_lowercase(), Some(*port))),
             }
         }
-        let ids = identities(settings.sockets.iter().map(|socket| socket.address));
+        let addresses: Vec<_> = settings.sockets.iter().map(|socket| socket.address).collect();
+        let ids = identities(&addresses, settings.since_start.sockets_added);
         let entries: Vec<_> = settings
             .sockets
             .iter()
@@ -113,20 +114,25 @@ impl Addresses {
     }
 
     /// The socket that a token names; on a node that lacks it, the first listener that can reach
-    /// `peer` at all.
+    /// `peer` at all. One that is closed is lacking too.
     pub(super) fn socket_for(&self, id: SocketId, peer: SocketAddr) -> Option<SocketIndex> {
         let place = self.by_id.binary_search_by_key(&id, |&(id, _)| id).ok();
+        let usable =
+            |entry: &Entry| entry.role != Role::Gone && entry.address.is_ipv4() == peer.is_ipv4();
         place
             .map(|place| self.by_id[place].1)
-            .filter(|socket| self.ip(*socket).is_ipv4() == peer.is_ipv4())
+            .filter(|socket| usable(&self.entries[usize::from(socket.0)]))
             .or_else(|| self.listener_towards(peer))
     }
 
-    /// The first listener of the peer's address family.
+    /// The first listener of the peer's address family, or else one that is leaving.
     pub(super) fn listener_towards(&self, peer: SocketAddr) -> Option<SocketIndex> {
-        let place = self.entries.iter().position(|entry| {
-            entry.role == Role::Listener && entry.address.is_ipv4() == peer.is_ipv4()
-        })?;
+        let first = |role| {
+            self.entries
+                .iter()
+                .position(|entry| entry.role == role && entry.address.is_ipv4() == peer.is_ipv4())
+        };
+        let place = first(Role::Listener).or_else(|| first(Role::Leaving))?;
         Some(SocketIndex(place as u16))
     }
 
@@ -145,11 +151,11 @@ fn written(host: &str, port: u16) -> String {
 }
 
 /// A 16-bit hash of each address; the later of two equal ones (in the order of the addresses, not of
-/// the config) takes the next free number.
-fn identities(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketId> {
-    let addresses: Vec<_> = addresses.collect();
+/// the config) takes the next free number. The last `added` came while tokens of the others were
+/// about, and take what is left.
+fn identities(addresses: &[SocketAddr], added: usize) -> Vec<SocketId> {
     let mut order: Vec<usize> = (0..addresses.len()).collect();
-    order.sort_by_key(|&place| addresses[place]);
+    order[..addresses.len() - added].sort_by_key(|&place| addresses[place]);
     let mut taken = BTreeSet::new();
     let mut ids = vec![SocketId(0); addresses.len()];
     for place in order {
@@ -171,20 +177,27 @@ mod tests {
     fn identities_hang_on_the_address_not_on_its_place() {
         let parse = |text: &str| text.parse::<SocketAddr>().unwrap();
         let (a, b) = (parse("10.0.0.1:5060"), parse("[::1]:5060"));
-        let forward = identities([a, b].into_iter());
-        let backward = identities([b, a].into_iter());
+        let forward = identities(&[a, b], 0);
+        let backward = identities(&[b, a], 0);
         assert_eq!(forward, [backward[1], backward[0]]);
         assert_ne!(forward[0], forward[1]);
         // For ever: tokens in flight carry it.
-        assert_eq!(forward[0], identities(std::iter::once(a))[0]);
+        assert_eq!(forward[0], identities(&[a], 0)[0]);
     }
 
     #[test]
     fn equal_hashes_get_different_identities() {
-        let many = (0..4096u32).map(|n| SocketAddr::new(IpAddr::V4(n.into()), 5060));
-        let mut ids = identities(many);
+        let many = |range: std::ops::Range<u32>| -> Vec<_> {
+            range.map(|n| SocketAddr::new(IpAddr::V4(n.into()), 5060)).collect()
+        };
+        let mut ids = identities(&many(0..4096), 0);
         ids.sort_unstable();
         ids.dedup();
         assert_eq!(ids.len(), 4096);
+        // Whoever comes later changes nobody's, wherever its address stands in the order.
+        let first = identities(&many(2048..4096), 0);
+        let both = identities(&[many(2048..4096), many(0..2048)].concat(), 2048);
+        assert_eq!(both[..2048], first);
+        assert_ne!(identities(&[many(2048..4096), many(0..2048)].concat(), 0)[..2048], first);
     }
 }

@@ -40,7 +40,7 @@ pub use reason::{
     Absorb, Answer, CallResult, Drop, FailoverCause, Method, RegistrationResult, Routed,
     TokenResult,
 };
-pub use settings::{Key, Keys, LocalSocket, PathMode, Role, Settings, Side, WORK};
+pub use settings::{Key, Keys, LocalSocket, PathMode, Role, Settings, Side, SinceStart, WORK};
 pub use tally::Tally;
 #[doc(hidden)]
 pub use token::fuzz as fuzz_token;

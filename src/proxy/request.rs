@@ -50,7 +50,8 @@ impl Proxy {
             return self.refuse_broken(ingress, message, Fault::Route, out);
         }
         if self.is_for_us(&request) {
-            let answer = if self.settings.draining { Answer::Draining } else { Answer::Options };
+            let refuses = self.settings.refuses_new(ingress.socket);
+            let answer = if refuses { Answer::Draining } else { Answer::Options };
             return self.answer(ingress, &request, answer, out);
         }
         let spiral = Spiral::of(&request, &self.addresses, &self.signer, pool);

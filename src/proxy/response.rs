@@ -106,7 +106,7 @@ impl Proxy {
         let socket = self.settings.sockets.get(usize::from(ingress.socket.0));
         match socket.map(|socket| socket.role) {
             Some(Role::BackendPort) => true,
-            Some(Role::Listener) => {
+            Some(Role::Listener | Role::Leaving | Role::Gone) => {
                 self.settings.sides.iter().any(|side| side.egress == ingress.socket)
                     && pool.by_source(ingress.source).is_some()
             }

@@ -28,11 +28,16 @@ pub struct Key {
 pub enum Role {
     /// Where clients (and backends, with our Route) send to.
     Listener,
+    /// It was a listener: what is there goes on over it, what would begin something gets 503.
+    Leaving,
+    /// It was a listener and is closed. Still an address of ours: Routes of dialogs name it.
+    Gone,
     /// One of `backend_ports`: where our Via asks the backends to send responses to.
     BackendPort,
 }
 
-/// A local address that datagrams come in on and leave from. Every worker has the same list.
+/// A local address that datagrams come in on and leave from. Every worker has the same list, which
+/// only ever grows: a place belongs to its address until the process ends.
 #[derive(Clone, Debug)]
 pub struct LocalSocket {
     /// Concrete address (a wildcard listener is expanded before it gets here).
@@ -67,6 +72,15 @@ pub struct Side {
     pub contact: SocketIndex,
 }
 
+/// How the local sockets have changed since the process started.
+#[derive(Clone, Debug, Default)]
+pub struct SinceStart {
+    /// So many of the last [`Settings::sockets`] came later.
+    pub sockets_added: usize,
+    /// Hosts and ports that a listener was advertised as before: dialogs name them.
+    pub advertised_before: Vec<(String, u16)>,
+}
+
 /// When REGISTER gets a Path (RFC 3327 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathMode {
@@ -93,6 +107,8 @@ pub struct Settings {
     /// Local addresses; a [`SocketIndex`] is a place in it. The wire identity of each is a fixed
     /// hash of its address, so that every node and every restart agrees.
     pub sockets: Vec<LocalSocket>,
+    /// What has come to them since.
+    pub since_start: SinceStart,
     /// The sides towards the backends; a [`crate::pool::Backend`] names one by its place.
     pub sides: Vec<Side>,
     /// Other names that are us (`advertise` hosts are added by themselves): lower case.
@@ -125,5 +141,11 @@ impl Settings {
     #[inline]
     pub fn socket(&self, index: SocketIndex) -> Option<&LocalSocket> {
         self.sockets.get(usize::from(index.0))
+    }
+
+    /// Whether what would begin a dialog or a registration is refused: everywhere, or on this socket.
+    pub fn refuses_new(&self, socket: SocketIndex) -> bool {
+        let role = self.socket(socket).map(|socket| socket.role);
+        self.draining || matches!(role, Some(Role::Leaving | Role::Gone))
     }
 }

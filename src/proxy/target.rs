@@ -69,7 +69,7 @@ impl Chooser<'_> {
         {
             return Ok(found);
         }
-        if self.settings.draining && self.is_new(request) {
+        if self.settings.refuses_new(self.ingress.socket) && self.is_new(request) {
             return Err(Stop::Answer(Answer::Draining));
         }
         let next = routes.next(request.message).ok().flatten().unwrap_or(routes.target());

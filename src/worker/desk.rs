@@ -21,6 +21,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
 /// How other workers reach one.
 #[derive(Debug)]
@@ -59,6 +60,10 @@ pub(super) struct Desk<C> {
     pub(super) connect: Option<(BackendSlot, Egress)>,
     /// SO_RCVBUF of a connected socket, bytes.
     pub(super) receive_buffer: usize,
+    /// Local sockets to close when their receive has ended.
+    pub(super) closing: Vec<FileIndex>,
+    /// Who waits for orders to be followed.
+    pub(super) waiting: Vec<Sender<()>>,
     /// The control thread has an order for this worker.
     pub(super) called: bool,
 }

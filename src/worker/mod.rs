@@ -8,6 +8,7 @@ mod backends;
 mod core;
 mod count;
 mod desk;
+mod listeners;
 mod orders;
 mod record;
 mod shard;
@@ -16,6 +17,7 @@ mod start;
 mod tests;
 mod turn;
 
+pub use listeners::{NoAnswer, Opened};
 pub use orders::Answer;
 
 use crate::metrics::Cells;
@@ -88,8 +90,8 @@ impl Workers {
         start::start(plan, Proxy::new)
     }
 
-    /// Gives each worker other settings, which it takes over between two turns, at once. Sockets and
-    /// sides must be as they were.
+    /// Gives each worker other settings, which it takes over between two turns, at once. They name the
+    /// sockets that the worker has, and the sides are as they were.
     ///
     /// # Panics
     /// If there is not one for each worker.

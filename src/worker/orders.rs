@@ -1,12 +1,14 @@
-//! What the control thread wants of a running worker: other settings, an answer, its end.
+//! What the control thread wants of a running worker: other sockets or settings, an answer, its end.
 //!
 //! A worker looks here only when its event says that there is something: between two turns, and never
 //! for the sake of a message.
 
 use crate::io::os::Event;
 use crate::pool::BackendId;
-use crate::proxy::Settings;
+use crate::proxy::{Settings, SocketIndex};
+use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{fmt, io, mem};
 
@@ -23,12 +25,27 @@ pub(super) struct Orders {
 /// All that was ordered since the worker looked last.
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
+    /// What is to be done with local sockets, in this order, and before the settings are taken over.
+    pub(super) sockets: Vec<SocketOrder>,
     /// The settings to take over, the last ones if there were several.
     pub(super) settings: Option<Arc<Settings>>,
     /// What to answer, with fresh gauges, when the settings are taken over.
     pub(super) questions: Vec<Question>,
+    /// Who is told when sockets and settings are as they were ordered.
+    pub(super) waiting: Vec<Sender<()>>,
     /// It is to end after this turn.
     pub(super) stop: bool,
+}
+
+/// What is to be done with a local socket.
+#[derive(Debug)]
+pub(super) enum SocketOrder {
+    /// To send from; nothing is received from it yet.
+    Open(SocketIndex, UdpSocket),
+    /// To receive from it.
+    Receive(SocketIndex),
+    /// To close it. `receives`: it was to be received from.
+    Close { socket: SocketIndex, receives: bool },
 }
 
 /// Whether there is a pin of a Call-ID.

@@ -13,7 +13,7 @@ use crate::io::handoff::{self, Doorbell, Inbox, Outbox};
 use crate::io::os;
 use crate::io::ring::RingSeed;
 use crate::io::{FileIndex, Sizes, socket};
-use crate::limits::WORKERS_MAX;
+use crate::limits::{SOCKETS_ADDED_MAX, WORKERS_MAX};
 use crate::metrics::Cells;
 use crate::pool::Pool;
 use crate::proxy::{LocalSocket, Role, Settings};
@@ -135,14 +135,14 @@ fn build<C: Core>(
         tracing::warn!(worker = seed.number, core, %error, "the worker is not pinned to its core");
     }
     let files: Vec<_> = seed.sockets.iter().map(|socket| socket.as_fd()).collect();
-    let (driver, receive) =
-        Driver::start(seed.ring, &seed.sizes, &files, CONNECTIONS_MAX, seed.event)?;
+    let (local, spare) = (files.len() + SOCKETS_ADDED_MAX, SOCKETS_ADDED_MAX + CONNECTIONS_MAX);
+    let (driver, receive) = Driver::start(seed.ring, &seed.sizes, &files, spare, seed.event)?;
     let pool = seed.shared_pool.load_full();
-    let places = files.len() + CONNECTIONS_MAX;
+    let places = local + CONNECTIONS_MAX;
     let desk = Desk {
         core: make(Arc::clone(&seed.settings), os::random_words()?),
         driver,
-        backends: Backends::new(Arc::clone(&seed.cells), files.len(), &pool),
+        backends: Backends::new(Arc::clone(&seed.cells), local, &pool),
         cells: seed.cells,
         settings: seed.settings,
         pool,
@@ -157,6 +157,8 @@ fn build<C: Core>(
         forwarded: 0,
         connect: None,
         receive_buffer: seed.receive_buffer,
+        closing: Vec::new(),
+        waiting: Vec::new(),
         called: false,
     };
     Ok(Worker {
@@ -183,7 +185,7 @@ fn seeds(
     let workers = plan.settings.len();
     let local = &plan.settings[0].sockets;
     let sizes = Sizes::of_a_worker(workers as u32 - 1);
-    let files = (local.len() + CONNECTIONS_MAX) as u32;
+    let files = (local.len() + SOCKETS_ADDED_MAX + CONNECTIONS_MAX) as u32;
     let refused = |error: io::Error| StartError::from(diagnose::ring_failure(&error));
     let rings = (0..workers)
         .map(|_| RingSeed::build(sizes.submissions(), sizes.completions(files)))
@@ -236,7 +238,7 @@ fn owners(sockets: &[LocalSocket], workers: usize) -> Vec<Option<usize>> {
     let ports: BTreeSet<u16> =
         sockets.iter().filter(is_port).map(|socket| socket.address.port()).collect();
     let owner = |socket: &LocalSocket| match socket.role {
-        Role::Listener => None,
+        Role::Listener | Role::Leaving | Role::Gone => None,
         Role::BackendPort => {
             ports.iter().position(|port| *port == socket.address.port()).map(|at| at % workers)
         }
@@ -265,22 +267,41 @@ fn open_sockets(
     let mut sockets = vec![Vec::with_capacity(local.len()); workers];
     let deadline = Instant::now() + BUSY_PATIENCE;
     for one in local {
-        let refused =
-            |error: io::Error| StartError::from(diagnose::socket_failure(one.address, &error));
-        let first = Arc::new(open_first(one, receive_buffer, deadline).map_err(refused)?);
-        for (number, sockets) in sockets.iter_mut().enumerate() {
-            sockets.push(match one.role {
-                Role::Listener if number > 0 => {
-                    Arc::new(socket::open_another(one.address, receive_buffer).map_err(refused)?)
-                }
-                _ => Arc::clone(&first),
-            });
-        }
+        let of_workers: Vec<_> = match one.role {
+            Role::BackendPort => {
+                let first = open_first(one, receive_buffer, deadline);
+                let first = Arc::new(first.map_err(|error| refused(one, &error))?);
+                vec![first; workers]
+            }
+            _ => {
+                let own = open_listener(one, workers, receive_buffer, deadline)?;
+                own.into_iter().map(Arc::new).collect()
+            }
+        };
+        sockets.iter_mut().zip(of_workers).for_each(|(sockets, one)| sockets.push(one));
     }
     if let Some(first) = sockets[0].first() {
         warn_of_small_buffer(first, receive_buffer); // the same for all
     }
     Ok(sockets)
+}
+
+/// Opens the sockets of a listener, one for each worker.
+pub(super) fn open_listener(
+    local: &LocalSocket,
+    workers: usize,
+    receive_buffer: usize,
+    deadline: Instant,
+) -> Result<Vec<UdpSocket>, StartError> {
+    let open = |number| match number {
+        0 => open_first(local, receive_buffer, deadline),
+        _ => socket::open_another(local.address, receive_buffer),
+    };
+    (0..workers).map(open).collect::<io::Result<_>>().map_err(|error| refused(local, &error))
+}
+
+fn refused(local: &LocalSocket, error: &io::Error) -> StartError {
+    diagnose::socket_failure(local.address, error).into()
 }
 
 /// Opens the first socket of an address, with patience while another process still has it.
@@ -290,8 +311,8 @@ fn open_first(
     deadline: Instant,
 ) -> io::Result<UdpSocket> {
     let open = match local.role {
-        Role::Listener => socket::open_first,
         Role::BackendPort => socket::open_catch_all,
+        _ => socket::open_first,
     };
     loop {
         match open(local.address, receive_buffer) {

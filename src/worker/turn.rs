@@ -82,7 +82,7 @@ impl<C: Core> Worker<C> {
         self.follow_pool()?;
         self.desk.reap()?;
         if self.desk.called {
-            self.obey(now);
+            self.obey(now)?;
         }
         self.deal_with_received(now)?;
         self.deal_with_handed_over(now)?;
@@ -92,6 +92,7 @@ impl<C: Core> Worker<C> {
         self.desk.core.handle_timeout(now);
         self.desk.poll(now)?;
         self.desk.ring_doorbells()?;
+        self.desk.answer_orders();
         if now.ms() >= self.tick_ms {
             self.tick(now);
         }
@@ -138,9 +139,12 @@ impl<C: Core> Worker<C> {
         Ok(())
     }
 
-    fn obey(&mut self, now: Now) {
+    fn obey(&mut self, now: Now) -> io::Result<()> {
         self.desk.called = false;
         let wanted = self.orders.take();
+        for order in wanted.sockets {
+            self.desk.order(order)?;
+        }
         if let Some(settings) = wanted.settings {
             self.desk.core.configure(Arc::clone(&settings));
             self.desk.settings = settings;
@@ -149,7 +153,9 @@ impl<C: Core> Worker<C> {
         for question in wanted.questions {
             (question.answer)(self.desk.core.pinned(now, &question.call_id));
         }
+        self.desk.waiting.extend(wanted.waiting);
         self.stopped |= wanted.stop;
+        Ok(())
     }
 
     fn deal_with_received(&mut self, now: Now) -> io::Result<()> {
@@ -211,7 +217,7 @@ impl<C: Core> Worker<C> {
         while let Some(file) = self.desk.ended.pop() {
             if self.desk.backends.is_closing(file) {
                 self.close(now, file)?;
-            } else {
+            } else if !self.desk.close_if_ordered(file)? {
                 self.desk.driver.arm_receive(file)?;
             }
         }

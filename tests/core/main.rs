@@ -5,6 +5,7 @@ mod choosing;
 mod counting;
 mod draining;
 mod failover;
+mod listeners;
 mod malformed;
 mod path;
 mod placing;

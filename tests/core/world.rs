@@ -63,6 +63,7 @@ pub(crate) fn settings() -> Settings {
             Side { local: address("10.0.0.1:0").ip(), egress: PORT, contact: LISTENER },
             Side { local: address("[2001:db8::1]:0").ip(), egress: PORT_6, contact: LISTENER_6 },
         ],
+        since_start: Default::default(),
         aliases: vec!["lb.example.com".to_owned()],
         record_route: true,
         path: PathMode::Always,

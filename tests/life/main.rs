@@ -1,6 +1,7 @@
 //! The program as an operator has it: signals, reloads of a real file, `sipring ctl` and the control
 //! socket, and calls that go on meanwhile.
 
+mod listeners;
 mod stage;
 
 use stage::{PATIENCE, Stage};

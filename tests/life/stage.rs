@@ -1,7 +1,7 @@
 //! The binary with a config file of its own, between callers and backends of the load generator.
 
 use sipring_loadtest::{Backend, BackendOptions, Caller, CallerOptions, Pace};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -22,11 +22,18 @@ pub(crate) struct Stage {
     listener: SocketAddr,
     admin: SocketAddr,
     backends: Vec<Backend>,
+    /// So many callers were started; each has calls of its own.
+    callers: Cell<u64>,
 }
 
 impl Stage {
     /// With so many backends, b1 and so on; returns when it answers.
     pub(crate) fn start(backends: usize) -> Self {
+        Self::start_on(backends, "listener")
+    }
+
+    /// With these `backend_ports`.
+    pub(crate) fn start_on(backends: usize, ports: &str) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let start = |n| Backend::start(BackendOptions::named(&format!("b{n}"), any)).unwrap();
         let backends: Vec<_> = (1..=backends).map(start).collect();
@@ -34,7 +41,7 @@ impl Stage {
         let admin = TcpListener::bind(any).and_then(|free| free.local_addr()).unwrap();
         let directory = TempDir::new().unwrap();
         let mut file = format!(
-            "workers = 2\nbackend_ports = \"listener\"\n[admin]\nlisten = \"{admin}\"\n\
+            "workers = 2\nbackend_ports = \"{ports}\"\n[admin]\nlisten = \"{admin}\"\n\
              socket = \"{}\"\n[[listener]]\nbind = \"udp:{listener}\"\n[limits]\npins = 10000\n\
              [cluster]\nkey = \"{:032x}\"\n[[pool]]\n",
             directory.path().join("control.sock").display(),
@@ -52,7 +59,8 @@ impl Stage {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sipring"));
         command.args(["run", "--config", &path]).stdin(Stdio::null()).stderr(log);
         let process = RefCell::new(command.spawn().unwrap());
-        let stage = Self { process, directory, path, file, listener, admin, backends };
+        let callers = Cell::new(0);
+        let stage = Self { process, directory, path, file, listener, admin, backends, callers };
         stage.wait_until("it is ready", || stage.try_get("/ready").is_some_and(|it| it.0 == 200));
         stage
     }
@@ -161,18 +169,25 @@ impl Stage {
 
     /// 50 calls a second of up to three seconds.
     pub(crate) fn caller(&self) -> Caller {
-        self.calls(Duration::from_millis(500), Duration::from_secs(3))
+        self.caller_to(self.listener)
     }
 
     /// Calls that no test waits for.
     pub(crate) fn long_calls(&self) -> Caller {
-        self.calls(Duration::from_secs(3600), Duration::from_secs(3600))
+        self.calls(self.listener, Duration::from_secs(3600), Duration::from_secs(3600))
     }
 
-    fn calls(&self, shortest: Duration, longest: Duration) -> Caller {
+    /// As [`Stage::caller`], to another listener.
+    pub(crate) fn caller_to(&self, listener: SocketAddr) -> Caller {
+        self.calls(listener, Duration::from_millis(500), Duration::from_secs(3))
+    }
+
+    fn calls(&self, listener: SocketAddr, shortest: Duration, longest: Duration) -> Caller {
         let pace = Pace::Open { from: 50.0, to: 50.0, ramp: Duration::from_secs(1) };
         let hold = (shortest, longest);
-        Caller::start(CallerOptions { pace, hold, ..CallerOptions::to(self.listener) }).unwrap()
+        self.callers.set(self.callers.get() + 1);
+        let seed = self.callers.get();
+        Caller::start(CallerOptions { pace, hold, seed, ..CallerOptions::to(listener) }).unwrap()
     }
 
     /// Lets the calls end; none may be lost or split.

@@ -5,6 +5,7 @@ use sipring::control::{Balancer, Failure};
 use sipring_loadtest::{Backend, BackendOptions, Caller, CallerOptions, Pace};
 use std::fmt::Write;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// How long a test waits for what must come.
@@ -16,33 +17,47 @@ pub(crate) struct Stage {
     pub(crate) backends: Vec<Backend>,
     /// Where clients come in.
     pub(crate) listener: SocketAddr,
+    /// `backend_ports`.
+    ports: String,
+    /// So many callers were started; each has calls of its own.
+    callers: AtomicU64,
 }
 
 impl Stage {
     /// With so many backends, b1 and so on.
     pub(crate) fn start(backends: usize, extra: &str) -> Self {
+        Self::start_on(backends, "listener", extra)
+    }
+
+    /// With these `backend_ports`.
+    pub(crate) fn start_on(backends: usize, ports: &str, extra: &str) -> Self {
         let start =
             |n| Backend::start(BackendOptions::named(&format!("b{n}"), loopback("127.0.0.1:0")));
         let backends: Vec<_> = (1..=backends).map(|n| start(n).unwrap()).collect();
         let names: Vec<_> = backends.iter().map(Backend::name).collect();
         let listener = UdpSocket::bind("127.0.0.1:0").and_then(|free| free.local_addr()).unwrap();
-        let config = load(&text(listener, &backends, &names, extra)).unwrap();
+        let config = load(&text((listener, ports), &backends, &names, extra)).unwrap();
         let balancer = Balancer::start(config).unwrap();
-        Self { balancer, backends, listener }
+        Self { balancer, backends, listener, ports: ports.to_owned(), callers: AtomicU64::new(1) }
     }
 
     /// The file with these names for the first backends, and `extra` keys.
     pub(crate) fn text(&self, names: &[&str], extra: &str) -> String {
-        text(self.listener, &self.backends, names, extra)
+        text((self.listener, &self.ports), &self.backends, names, extra)
     }
 
     /// Calls at this rate, held for some time.
     pub(crate) fn caller(&self, per_second: f64) -> Caller {
+        self.caller_to(self.listener, per_second)
+    }
+
+    pub(crate) fn caller_to(&self, listener: SocketAddr, per_second: f64) -> Caller {
         let options = CallerOptions {
             pace: Pace::Open { from: per_second, to: per_second, ramp: Duration::from_secs(1) },
             hold: (Duration::from_millis(300), Duration::from_secs(3)),
             callee_hangs_up_per_mille: 300,
-            ..CallerOptions::to(self.listener)
+            seed: self.callers.fetch_add(1, Relaxed),
+            ..CallerOptions::to(listener)
         };
         Caller::start(options).unwrap()
     }
@@ -83,12 +98,17 @@ pub(crate) fn loopback(text: &str) -> SocketAddr {
 }
 
 /// The backend of a name is the one whose number the name ends with, else the one at its place.
-fn text(listener: SocketAddr, backends: &[Backend], names: &[&str], extra: &str) -> String {
+fn text(
+    (listener, ports): (SocketAddr, &str),
+    backends: &[Backend],
+    names: &[&str],
+    extra: &str,
+) -> String {
     // Top-level keys stand before the tables, `hash_seed` in its own.
     let (top, tables) = if extra.starts_with('[') { ("", extra) } else { (extra, "") };
     let (top, seed) = if top.starts_with("hash_seed") { ("", top) } else { (top, "") };
     let mut text = format!(
-        "workers = 2\nbackend_ports = \"listener\"\n{top}[admin]\nlisten = \"127.0.0.1:9\"\n\
+        "workers = 2\nbackend_ports = \"{ports}\"\n{top}[admin]\nlisten = \"127.0.0.1:9\"\n\
          [[listener]]\nbind = \"udp:{listener}\"\n[cluster]\nkey = \"{:032x}\"\n{seed}\
          [log]\nlevel = \"warn\"\n",
         1

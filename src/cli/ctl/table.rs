@@ -73,6 +73,9 @@ pub(super) fn status(value: &Value) -> String {
     let intake = if value["draining"] == true { "no new calls" } else { "takes calls" };
     line("intake", intake.to_owned());
     line("listeners", rows(&value["listeners"], |one| vec![text(one)]).concat().join(", "));
+    for one in value["leaving_listeners"].as_array().into_iter().flatten() {
+        line("leaving", format!("{}, which takes nothing new", text(&one["listener"])));
+    }
     line("workers", text(&value["workers"]));
     line("backends", text(&value["backends"]));
     line("calls", format!("{}, {} of them confirmed", value["calls"], value["dialogs"]));

@@ -66,7 +66,7 @@ impl RealBalancer {
     }
 
     /// One line: where it listens and forwards.
-    pub(super) fn summary(&self) -> &str {
+    pub(super) fn summary(&self) -> String {
         self.balancer.summary()
     }
 

@@ -18,6 +18,7 @@ pub(super) struct Status {
     /// Takes no new calls.
     draining: bool,
     listeners: Vec<String>,
+    leaving_listeners: Vec<LeavingListener>,
     workers: usize,
     backends: usize,
     dialogs: u64,
@@ -27,6 +28,14 @@ pub(super) struct Status {
     config: ConfigStatus,
     /// What was set at run time, against the config.
     drift: Vec<Drift>,
+}
+
+/// It has left the config and takes nothing new.
+#[derive(Debug, Serialize)]
+struct LeavingListener {
+    listener: String,
+    /// When it is closed.
+    until: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -167,12 +176,18 @@ pub(super) fn status(operator: &Operator) -> Status {
     let balancer = &operator.balancer;
     let live = balancer.live();
     let reloads = &balancer.reloads;
-    let listeners = balancer.sockets.iter().filter(|socket| socket.role == Role::Listener);
+    let sockets = &live.settings[0].sockets;
+    let listeners = sockets.iter().filter(|socket| socket.role == Role::Listener);
+    let leaving = |one: &super::super::listeners::Leaving| LeavingListener {
+        listener: format!("udp:{}", sockets[usize::from(one.socket.0)].address),
+        until: unix(one.until),
+    };
     Status {
         version: env!("CARGO_PKG_VERSION"),
         started: unix(balancer.started()),
         draining: live.settings.iter().any(|settings| settings.draining),
         listeners: listeners.map(|socket| format!("udp:{}", socket.address)).collect(),
+        leaving_listeners: live.leaving.iter().map(leaving).collect(),
         workers: live.settings.len(),
         backends: live.fleet.members().len(),
         dialogs: sum(balancer, |cells| &cells.dialogs),

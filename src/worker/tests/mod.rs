@@ -6,6 +6,7 @@
 mod connections;
 mod forwarding;
 mod lifecycle;
+mod listeners;
 
 use super::backends::CONNECT_AFTER;
 use super::core::Core;
@@ -200,6 +201,7 @@ fn settings(number: usize, workers: usize, host: IpAddr, port: u16) -> Arc<Setti
         keys: Keys { current: Key { number: 0, bytes: [0; 16] }, previous: None },
         sockets,
         sides: vec![Side { local: host, egress, contact: LISTENER }],
+        since_start: Default::default(),
         aliases: Vec::new(),
         record_route: true,
         path: PathMode::Always,

@@ -1,0 +1,123 @@
+//! Listeners that come and go under load.
+
+use crate::stage::{Stage, load};
+use sipring::control::Failure;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+/// Two ports that are free, below the kernel's ephemeral ones.
+fn free_range() -> String {
+    let spread = (std::process::id() % 5000 * 2) as u16;
+    let first = (0..)
+        .map(|n| 20_000 + (spread + 2 * n) % 12_000)
+        .find(|port| (*port..port + 2).all(|port| UdpSocket::bind(("127.0.0.1", port)).is_ok()));
+    first.map(|port| format!("{port}-{}", port + 1)).expect("some are free")
+}
+
+fn free(ip: &str) -> SocketAddr {
+    UdpSocket::bind((ip, 0)).and_then(|socket| socket.local_addr()).expect("a free port")
+}
+
+/// The text with more listeners.
+fn with(text: String, listeners: &[SocketAddr]) -> String {
+    let blocks = listeners.iter().map(|bind| format!("[[listener]]\nbind = \"udp:{bind}\"\n"));
+    text + &blocks.collect::<String>()
+}
+
+#[test]
+fn calls_go_on_while_listeners_come_and_go() {
+    let stage = Stage::start_on(3, &free_range(), "");
+    let names = ["b1", "b2", "b3"];
+    let text = |names: &[&str], listeners: &[SocketAddr]| with(stage.text(names, ""), listeners);
+    let steady = stage.caller(60.0);
+    let (second, third) = (free("127.0.0.2"), free("127.0.0.1"));
+    let taken = UdpSocket::bind("127.0.0.3:0").unwrap();
+    let refused = |result: Result<_, Failure>| assert!(result.is_err());
+    let mut callers = Vec::new();
+    let (mut good, mut bad) = (0, 0);
+    let end = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < end {
+        let reload = |text: &str| stage.balancer.reload(&load(text).unwrap());
+        reload(&text(&names, &[second, third])).unwrap();
+        assert_eq!(stage.balancer.listeners().len(), 3);
+        let on = [second, third].map(|listener| stage.caller_to(listener, 40.0));
+        std::thread::sleep(Duration::from_millis(300));
+        refused(reload(&text(&["b3"], &[third, taken.local_addr().unwrap()])));
+        reload(&text(&["b3", "b1", "b2"], &[third, second])).unwrap(); // in another order
+        std::thread::sleep(Duration::from_millis(300));
+        on.iter().for_each(|caller| caller.finish());
+        std::thread::sleep(Duration::from_millis(200)); // what was on its way has come
+        reload(&text(&names, &[second])).unwrap();
+        reload(&text(&names, &[])).unwrap();
+        assert_eq!(stage.balancer.listeners(), [stage.listener]);
+        stage.balancer.look();
+        callers.extend(on);
+        (good, bad) = (good + 4, bad + 1);
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert!(good > 20 && bad > 5, "{good} and {bad} reloads"); // 50 a minute would be 9
+    for caller in callers {
+        stage.finish(&caller);
+    }
+    stage.finish(&steady);
+}
+
+#[test]
+fn a_leaving_listener_refuses_new_calls_and_no_others() {
+    let stage = Stage::start_on(2, &free_range(), "");
+    let second = free("127.0.0.2");
+    let names = ["b1", "b2"];
+    let both = with(stage.text(&names, ""), &[second]);
+    stage.balancer.reload(&load(&both).unwrap()).unwrap();
+    let caller = stage.caller_to(second, 50.0);
+    stage.wait_until("calls", || caller.report().through.started.value() > 20);
+    caller.finish();
+    std::thread::sleep(Duration::from_millis(200));
+    stage.balancer.reload(&load(&stage.text(&names, "")).unwrap()).unwrap();
+    let late = stage.caller_to(second, 50.0);
+    stage.wait_until("a refusal", || late.report().through.failed_with(503) > 3);
+    assert_eq!(late.report().through.completed.value(), 0);
+    drop(late);
+    stage.finish(&caller);
+    // Back in time: it was open all along.
+    stage.balancer.reload(&load(&both).unwrap()).unwrap();
+    let caller = stage.caller_to(second, 50.0);
+    stage.wait_until("calls", || caller.report().through.started.value() > 20);
+    stage.finish(&caller);
+}
+
+#[test]
+fn a_listener_that_is_closed_at_once_can_come_back() {
+    let limits = "[limits]\nremove_timeout = \"0s\"\n";
+    let stage = Stage::start_on(1, &free_range(), limits);
+    let second = free("127.0.0.2");
+    let steady = stage.caller(50.0);
+    let one = stage.text(&["b1"], limits);
+    let both = with(one.clone(), &[second]);
+    for _ in 0..3 {
+        stage.balancer.reload(&load(&both).unwrap()).unwrap();
+        let caller = stage.caller_to(second, 100.0);
+        stage.wait_until("calls", || caller.report().through.started.value() > 10);
+        stage.finish(&caller);
+        stage.balancer.reload(&load(&one).unwrap()).unwrap();
+        stage.balancer.look();
+        stage.wait_until("it is closed", || UdpSocket::bind(second).is_ok());
+    }
+    stage.finish(&steady);
+}
+
+#[test]
+fn another_advertise_moves_no_dialog() {
+    let stage = Stage::start_on(2, &free_range(), "");
+    let caller = stage.caller(60.0);
+    let bind = format!("bind = \"udp:{}\"\n", stage.listener);
+    let text = stage.text(&["b1", "b2"], "");
+    // Its own address as a name makes the Record-Route double; without one it is single again.
+    let advertised = text.replace(&bind, &format!("{bind}advertise = \"{}\"\n", stage.listener));
+    for text in [&advertised, &text].into_iter().cycle().take(12) {
+        let reloaded = stage.balancer.reload(&load(text).unwrap()).unwrap();
+        assert!(reloaded.diff.live[0].contains(" advertise "), "{:?}", reloaded.diff);
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    stage.finish(&caller);
+}
