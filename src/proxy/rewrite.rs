@@ -128,15 +128,23 @@ impl<'a> Output<'a> {
 
 /// Appends a decimal number.
 pub(super) fn push_number(out: &mut Vec<u8>, mut number: u32) {
+    let digit = |number: u32| b'0' + (number % 10) as u8;
+    // Most are hops, octets and the like: a copy of a known size is no call.
+    match number {
+        0..10 => return out.push(digit(number)),
+        10..100 => return out.extend_from_slice(&[digit(number / 10), digit(number)]),
+        100..1000 => {
+            let digits = [digit(number / 100), digit(number / 10), digit(number)];
+            return out.extend_from_slice(&digits);
+        }
+        _ => {}
+    }
     let mut digits = [0; 10];
     let mut at = digits.len();
-    loop {
+    while number > 0 {
         at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
+        digits[at] = digit(number);
         number /= 10;
-        if number == 0 {
-            break;
-        }
     }
     out.extend_from_slice(&digits[at..]);
 }
@@ -170,10 +178,10 @@ mod tests {
     #[test]
     fn numbers_are_written_in_decimal() {
         let mut out = Vec::new();
-        for number in [0, 9, 10, 70, u32::MAX] {
+        for number in [0, 9, 10, 70, 99, 100, 999, 1000, u32::MAX] {
             push_number(&mut out, number);
             out.push(b' ');
         }
-        assert_eq!(out, b"0 9 10 70 4294967295 ");
+        assert_eq!(out, b"0 9 10 70 99 100 999 1000 4294967295 ");
     }
 }

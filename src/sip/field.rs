@@ -109,15 +109,15 @@ impl Iterator for Params<'_> {
         let start = find(bytes, self.rest.start as usize, rest_end, *b";")? + 1;
         let (equals, end) = param_parts(bytes, start, rest_end);
         self.rest = Span::new(end, rest_end);
-        let whole = trim(bytes, Span::new(start, end));
-        Some(match equals {
-            Some(equals) => Param {
-                whole,
-                name: trim(bytes, Span::new(start, equals)),
-                value: Some(trim(bytes, Span::new(equals + 1, end))),
-            },
-            None => Param { whole, name: whole, value: None },
-        })
+        let Some(equals) = equals else {
+            let name = trim(bytes, Span::new(start, end));
+            return Some(Param { whole: name, name, value: None });
+        };
+        let name = trim(bytes, Span::new(start, equals));
+        let value = trim(bytes, Span::new(equals + 1, end));
+        let whole_end = if value.is_empty() { equals as u32 + 1 } else { value.end };
+        let whole = Span { start: name.start, end: whole_end };
+        Some(Param { whole, name, value: Some(value) })
     }
 }
 

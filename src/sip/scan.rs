@@ -104,8 +104,18 @@ fn row(bytes: &[u8], start: usize, end: usize) -> Option<Row> {
     if colon >= end {
         return None;
     }
-    let value = trim(bytes, Span::new(colon + 1, end));
-    Some(Row { header, line: Span::new(start, end), value })
+    Some(Row { header, line: Span::new(start, end), value: value(bytes, colon + 1, end) })
+}
+
+/// What stands in `bytes[start..end]`: most often behind one blank and before CR LF.
+#[inline(always)]
+fn value(bytes: &[u8], start: usize, end: usize) -> Span {
+    match &bytes[start..end] {
+        [b' ', first, .., last, b'\r', b'\n'] if *first > b' ' && *last > b' ' => {
+            Span::new(start + 1, end - 2)
+        }
+        _ => trim(bytes, Span::new(start, end)),
+    }
 }
 
 /// A long name, or much white space in front of the colon (RFC 3261 7.3.1).
