@@ -1,6 +1,7 @@
 //! Which addresses are ours, how they are written in a message, and how a token names them.
 
 use super::SocketIndex;
+use super::branch::COOKIE;
 use super::settings::{Role, Settings};
 use super::token::Flow;
 use crate::sip::uri;
@@ -18,11 +19,36 @@ pub(super) struct SocketId(pub(super) u16);
 struct Entry {
     address: SocketAddr,
     id: SocketId,
-    /// `host:port` as bound.
-    raw: String,
-    /// `host:port` as advertised, where it is.
-    advertised: Option<String>,
+    /// As bound.
+    raw: Written,
+    /// As advertised, where it is.
+    advertised: Option<Written>,
     role: Role,
+}
+
+/// The fields of ours that begin with an address, up to where each message has something of its own.
+#[derive(Debug)]
+pub(super) struct Written {
+    /// Up to the branch, behind its cookie.
+    pub(super) via: String,
+    /// Up to the token.
+    pub(super) path: String,
+    /// Up to the token.
+    pub(super) record_route: String,
+    /// One of two: each names its transport (RFC 5658 6.2).
+    pub(super) record_route_of_two: String,
+}
+
+impl Written {
+    /// `contact`: host and port.
+    fn new(contact: &str) -> Self {
+        Self {
+            via: format!("Via: SIP/2.0/UDP {contact};branch={COOKIE}"),
+            path: format!("Path: <sip:{contact};lr;lb="),
+            record_route: format!("Record-Route: <sip:{contact};lr;lb="),
+            record_route_of_two: format!("Record-Route: <sip:{contact};transport=udp;lr;lb="),
+        }
+    }
 }
 
 /// All local addresses.
@@ -57,8 +83,11 @@ impl Addresses {
             .map(|(socket, id)| Entry {
                 address: socket.address,
                 id,
-                raw: socket.address.to_string(),
-                advertised: socket.advertise.as_ref().map(|(host, port)| written(host, *port)),
+                raw: Written::new(&socket.address.to_string()),
+                advertised: socket
+                    .advertise
+                    .as_ref()
+                    .map(|(host, port)| Written::new(&contact(host, *port))),
                 role: socket.role,
             })
             .collect();
@@ -98,15 +127,15 @@ impl Addresses {
         self.entries[usize::from(socket.0)].address.ip()
     }
 
-    /// `host:port` as bound: what the backends are told.
-    pub(super) fn raw(&self, socket: SocketIndex) -> &str {
+    /// As bound: what the backends are told.
+    pub(super) fn raw(&self, socket: SocketIndex) -> &Written {
         &self.entries[usize::from(socket.0)].raw
     }
 
-    /// `host:port` as clients are told: advertised, else as bound.
-    pub(super) fn contact(&self, socket: SocketIndex) -> &str {
+    /// As clients are told: advertised, else as bound.
+    pub(super) fn contact(&self, socket: SocketIndex) -> &Written {
         let entry = &self.entries[usize::from(socket.0)];
-        entry.advertised.as_deref().unwrap_or(&entry.raw)
+        entry.advertised.as_ref().unwrap_or(&entry.raw)
     }
 
     pub(super) fn is_advertised(&self, socket: SocketIndex) -> bool {
@@ -143,7 +172,7 @@ impl Addresses {
 }
 
 /// `host:port`, an IPv6 address in brackets.
-fn written(host: &str, port: u16) -> String {
+fn contact(host: &str, port: u16) -> String {
     match uri::ip(host.as_bytes()) {
         Some(ip) => SocketAddr::new(ip, port).to_string(),
         None => format!("{host}:{port}"),

@@ -7,20 +7,22 @@
 //! a response to an address of their choice.
 
 use super::address::SocketId;
-use super::sign::{Purpose, Signer, mac};
-use super::{Key, validate};
+use super::base64url::{decode, encode};
+use super::sign::{Call, Purpose, Signer, SigningKey};
+use super::validate;
 use crate::pool::BackendId;
 use crate::sip::Via;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::net::{IpAddr, SocketAddr};
 
-const COOKIE: &[u8] = b"z9hG4bK";
+/// What every branch begins with (RFC 3261 8.1.1.7); the rest is ours.
+pub(super) const COOKIE: &str = "z9hG4bK";
 const VERSION: u8 = 1;
 const LEGACY: u8 = 1 << 3;
 const SIZE: usize = 7;
 const LEGACY_SIZE: usize = SIZE + 4;
 const MAC_SIZE: usize = 8;
+const ALL: usize = SIZE + MAC_SIZE;
+const LEGACY_ALL: usize = LEGACY_SIZE + MAC_SIZE;
 const TEXT: usize = 20;
 const LEGACY_TEXT: usize = 26;
 
@@ -36,7 +38,7 @@ pub(super) struct Branch {
 /// What of the message the MAC covers: the same in a request, its CANCEL, its ACK and its responses.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Transaction<'a> {
-    pub(super) call_id: &'a [u8],
+    pub(super) call: Call<'a>,
     pub(super) cseq: u32,
     /// The branch of the Via below ours; empty where it has none.
     pub(super) next_branch: &'a [u8],
@@ -48,37 +50,41 @@ impl<'a> Transaction<'a> {
     /// Over the Via that stands below ours. `reply_to` is what we made of it, or read from it.
     pub(super) fn new(
         bytes: &'a [u8],
-        call_id: &'a [u8],
+        call: Call<'a>,
         cseq: u32,
         next: &Via,
         reply_to: SocketAddr,
     ) -> Self {
         let next_branch = next.branch.map_or(&b""[..], |branch| branch.of(bytes));
-        Self { call_id, cseq, next_branch, reply_to }
+        Self { call, cseq, next_branch, reply_to }
     }
 
-    fn mac(&self, key: &Key, body: &[u8]) -> u64 {
-        let mut address = [0; 18];
-        let len = match self.reply_to.ip() {
-            IpAddr::V4(ip) => put(&mut address, &ip.octets()),
-            IpAddr::V6(ip) => put(&mut address, &ip.octets()),
+    /// `body` is what the branch says, zeros behind it where it is no legacy one.
+    fn mac(&self, key: &SigningKey, body: &[u8; LEGACY_SIZE]) -> u64 {
+        let mut text = [0; LEGACY_SIZE + 1 + 4 + 8 + 2 + 16];
+        text[..11].copy_from_slice(body);
+        text[12..16].copy_from_slice(&self.cseq.to_be_bytes());
+        text[16..24].copy_from_slice(&self.call.signature(key).to_le_bytes());
+        text[24..26].copy_from_slice(&self.reply_to.port().to_be_bytes());
+        let text = match self.reply_to.ip() {
+            IpAddr::V4(ip) => {
+                text[26..30].copy_from_slice(&ip.octets());
+                &text[..30]
+            }
+            IpAddr::V6(ip) => {
+                text[11] = 6;
+                text[26..42].copy_from_slice(&ip.octets());
+                &text[..42]
+            }
         };
-        address[len..len + 2].copy_from_slice(&self.reply_to.port().to_be_bytes());
-        let cseq = self.cseq.to_be_bytes();
-        let parts = [body, self.call_id, &cseq, self.next_branch, &address[..len + 2]];
-        mac(key, Purpose::Branch, &parts)
+        key.sign_both(Purpose::Branch, text, self.next_branch)
     }
-}
-
-fn put(to: &mut [u8], from: &[u8]) -> usize {
-    to[..from.len()].copy_from_slice(from);
-    from.len()
 }
 
 impl Branch {
-    /// Appends the branch of a request. RFC 3261 16.11: a request without an RFC 3261 branch of its
-    /// own is told apart by its topmost Via, From tag and Request-URI, none of which its CANCEL and
-    /// ACK change.
+    /// Appends the branch of a request, behind its cookie. RFC 3261 16.11: a request without an RFC
+    /// 3261 branch of its own is told apart by its topmost Via, From tag and Request-URI, none of
+    /// which its CANCEL and ACK change.
     pub(super) fn write(
         &self,
         signer: &Signer,
@@ -89,25 +95,29 @@ impl Branch {
         let key = signer.current();
         // The cookie alone tells nothing apart (RFC 4475 3.2.1).
         let has_id = transaction.next_branch.len() > COOKIE.len();
-        let legacy = !(has_id && transaction.next_branch.starts_with(COOKIE));
-        let mut bytes = [0; LEGACY_SIZE + MAC_SIZE];
-        bytes[0] = VERSION << 6 | (key.number & 3) << 4 | if legacy { LEGACY } else { 0 };
-        bytes[1..3].copy_from_slice(&self.ingress.0.to_be_bytes());
-        bytes[3..SIZE].copy_from_slice(&self.backend.0.to_be_bytes());
-        let mut len = SIZE;
+        let legacy = !(has_id && transaction.next_branch.starts_with(COOKIE.as_bytes()));
+        let mut body = [0; LEGACY_SIZE];
+        body[0] = VERSION << 6 | (key.number & 3) << 4 | if legacy { LEGACY } else { 0 };
+        body[1..3].copy_from_slice(&self.ingress.0.to_be_bytes());
+        body[3..SIZE].copy_from_slice(&self.backend.0.to_be_bytes());
         if legacy {
             let all = request.message.bytes;
             let parts = [request.via.value.of(all), request.from_tag, request.uri.of(all)];
-            let distinct = mac(key, Purpose::Legacy, &parts) as u32;
-            bytes[SIZE..LEGACY_SIZE].copy_from_slice(&distinct.to_be_bytes());
-            len = LEGACY_SIZE;
+            let distinct = key.sign_parts(Purpose::Legacy, &parts) as u32;
+            body[SIZE..].copy_from_slice(&distinct.to_be_bytes());
         }
-        let signature = transaction.mac(key, &bytes[..len]);
-        bytes[len..len + MAC_SIZE].copy_from_slice(&signature.to_be_bytes());
-        let mut text = [0; LEGACY_TEXT];
-        let written = URL_SAFE_NO_PAD.encode_slice(&bytes[..len + MAC_SIZE], &mut text);
-        out.extend_from_slice(COOKIE);
-        out.extend_from_slice(&text[..written.unwrap_or(0)]);
+        let signature = transaction.mac(key, &body).to_be_bytes();
+        if legacy {
+            let mut bytes = [0; LEGACY_ALL];
+            bytes[..LEGACY_SIZE].copy_from_slice(&body);
+            bytes[LEGACY_SIZE..].copy_from_slice(&signature);
+            out.extend_from_slice(&encode::<LEGACY_ALL, LEGACY_TEXT>(&bytes));
+        } else {
+            let mut bytes = [0; ALL];
+            bytes[..SIZE].copy_from_slice(&body[..SIZE]);
+            bytes[SIZE..].copy_from_slice(&signature);
+            out.extend_from_slice(&encode::<ALL, TEXT>(&bytes));
+        }
     }
 
     /// Reads a branch and believes it only with a good signature over this transaction.
@@ -116,19 +126,25 @@ impl Branch {
         signer: &Signer,
         transaction: &Transaction<'_>,
     ) -> Option<Self> {
-        let text = text.strip_prefix(COOKIE)?;
-        if text.len() != TEXT && text.len() != LEGACY_TEXT {
-            return None;
-        }
-        let mut bytes = [0; LEGACY_SIZE + MAC_SIZE + 2];
-        let len = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
-        let (body, signed) = bytes[..len].split_at(len - MAC_SIZE);
-        let legacy = body[0] & LEGACY != 0;
-        if body[0] >> 6 != VERSION || body.len() != if legacy { LEGACY_SIZE } else { SIZE } {
+        let text = text.strip_prefix(COOKIE.as_bytes())?;
+        let mut body = [0; LEGACY_SIZE];
+        let mut signed = [0; MAC_SIZE];
+        let is_legacy = if let Ok(text) = text.try_into() {
+            let bytes = decode::<ALL, TEXT>(text)?;
+            body[..SIZE].copy_from_slice(&bytes[..SIZE]);
+            signed.copy_from_slice(&bytes[SIZE..]);
+            false
+        } else {
+            let bytes = decode::<LEGACY_ALL, LEGACY_TEXT>(text.try_into().ok()?)?;
+            body.copy_from_slice(&bytes[..LEGACY_SIZE]);
+            signed.copy_from_slice(&bytes[LEGACY_SIZE..]);
+            true
+        };
+        if body[0] >> 6 != VERSION || (body[0] & LEGACY != 0) != is_legacy {
             return None;
         }
         let key = signer.key(body[0] >> 4 & 3)?;
-        if transaction.mac(key, body).to_be_bytes() != signed {
+        if transaction.mac(key, &body).to_be_bytes() != signed {
             return None;
         }
         Some(Self {

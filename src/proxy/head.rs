@@ -3,7 +3,7 @@
 //! All of it is a function of the request and of fixed settings: a retransmission gets the same
 //! bytes (RFC 3261 16.11).
 
-use super::address::Addresses;
+use super::address::{Addresses, Written};
 use super::branch::{Branch, Transaction};
 use super::reason::Method;
 use super::reply::Stamps;
@@ -104,14 +104,12 @@ impl Head<'_> {
             true => self.addresses.raw(socket),
             false => self.addresses.contact(socket),
         };
-        text.extend_from_slice(b"Via: SIP/2.0/UDP ");
-        text.extend_from_slice(sent_by.as_bytes());
-        text.extend_from_slice(b";branch=");
+        text.extend_from_slice(sent_by.via.as_bytes());
         let ingress = self.addresses.id(self.ingress.socket);
         let branch = Branch { ingress, backend: self.hop.backend };
-        let (bytes, call_id, cseq) = (request.message.bytes, request.call_id, request.cseq);
+        let (bytes, call, cseq) = (request.message.bytes, request.call, request.cseq);
         let reply_to = stamps.reply_address(&request.via);
-        let transaction = Transaction::new(bytes, call_id, cseq, &request.via, reply_to);
+        let transaction = Transaction::new(bytes, call, cseq, &request.via, reply_to);
         branch.write(self.signer, &transaction, request, text);
         text.extend_from_slice(b"\r\n");
     }
@@ -126,10 +124,8 @@ impl Head<'_> {
 
     /// RFC 3327 5.2: the registrar sends the phone's requests to us, and the token names the flow.
     fn write_path(&self, text: &mut Vec<u8>) {
-        text.extend_from_slice(b"Path: <sip:");
-        text.extend_from_slice(self.addresses.raw(self.hop.backend_facing).as_bytes());
-        text.extend_from_slice(b";lr;lb=");
-        self.token(Kind::Path, Pair::Single).write(self.signer, self.request.call_id, text);
+        text.extend_from_slice(self.addresses.raw(self.hop.backend_facing).path.as_bytes());
+        self.token(Kind::Path, Pair::Single).write(self.signer, self.request.call, text);
         text.extend_from_slice(b">\r\n");
     }
 
@@ -157,15 +153,13 @@ impl Head<'_> {
             && !self.addresses.is_advertised(client)
     }
 
-    fn write_record_route(&self, contact: &str, pair: Pair, text: &mut Vec<u8>) {
-        text.extend_from_slice(b"Record-Route: <sip:");
-        text.extend_from_slice(contact.as_bytes());
-        if pair != Pair::Single {
-            // RFC 5658 6.2: each of the two names its transport.
-            text.extend_from_slice(b";transport=udp");
-        }
-        text.extend_from_slice(b";lr;lb=");
-        self.token(Kind::Dialog, pair).write(self.signer, self.request.call_id, text);
+    fn write_record_route(&self, contact: &Written, pair: Pair, text: &mut Vec<u8>) {
+        let begun = match pair {
+            Pair::Single => &contact.record_route,
+            Pair::ClientFacing | Pair::BackendFacing => &contact.record_route_of_two,
+        };
+        text.extend_from_slice(begun.as_bytes());
+        self.token(Kind::Dialog, pair).write(self.signer, self.request.call, text);
         text.extend_from_slice(b">\r\n");
     }
 

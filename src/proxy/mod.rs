@@ -12,6 +12,7 @@
 //! No call blocks, allocates, logs, reads a clock or draws a random number.
 
 mod address;
+mod base64url;
 mod branch;
 mod facts;
 pub mod failover;
@@ -228,7 +229,7 @@ impl Proxy {
     pub fn new(settings: Arc<Settings>, table_keys: [u64; 4]) -> Self {
         Self {
             addresses: Addresses::new(&settings),
-            signer: Signer::new(settings.keys.clone()),
+            signer: Signer::new(&settings.keys),
             pins: PinTable::new(settings.pins_max, Idle::of(&settings), table_keys),
             // Workers begin their rounds at different backends.
             turns: [Turn(table_keys[0]); GROUPS_MAX],
@@ -249,7 +250,7 @@ impl Proxy {
     /// Once a reload: it allocates.
     pub fn configure(&mut self, settings: Arc<Settings>) {
         self.addresses = Addresses::new(&settings);
-        self.signer = Signer::new(settings.keys.clone());
+        self.signer = Signer::new(&settings.keys);
         self.pins.set_idle(Idle::of(&settings));
         self.failover.configure(settings.failover);
         self.settings = settings;

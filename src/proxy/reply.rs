@@ -1,12 +1,11 @@
 //! Answers of our own: stateless (RFC 3261 16.3, 8.2.6), with a To tag by which we know the ACK.
 
+use super::base64url::encode;
 use super::reason::Answer;
 use super::rewrite::{Edits, Output, push_number};
-use super::sign::{Purpose, Signer, mac};
+use super::sign::{Purpose, Signer, SigningKey};
 use super::validate::Request;
 use crate::sip::{Header, Message, NameAddr, Row, Span, Via, uri};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::net::{IpAddr, SocketAddr};
 
 /// Short: a sender that takes it for everything of ours (RFC 3261 21.5.4 lets it) keeps back the BYEs
@@ -145,12 +144,11 @@ fn push_ip(text: &mut Vec<u8>, source: SocketAddr) {
 }
 
 /// The To tag of our answer to this request: the same for every repetition, known to us alone.
-fn own_tag(key: &super::Key, request: &OwnTag<'_>) -> [u8; TAG_SIZE] {
+fn own_tag(key: &SigningKey, request: &OwnTag<'_>) -> [u8; TAG_SIZE] {
     let parts = [request.call_id, request.from_tag, &request.cseq.to_be_bytes(), request.branch];
-    let signature = mac(key, Purpose::ToTag, &parts).to_be_bytes();
+    let signature = key.sign_parts(Purpose::ToTag, &parts).to_be_bytes();
     let mut tag = *b"lb...........";
-    // 8 bytes are 11 characters without padding.
-    let _ = URL_SAFE_NO_PAD.encode_slice(signature, &mut tag[2..]);
+    tag[2..].copy_from_slice(&encode::<8, 11>(&signature));
     tag
 }
 

@@ -36,7 +36,7 @@ impl Proxy {
         message: &Message<'_>,
         out: &mut [u8],
     ) -> Verdict {
-        let request = match Request::new(message) {
+        let request = match Request::new(message, &self.signer, &self.pins) {
             Ok(request) => request,
             Err(fault) => return self.refuse_broken(ingress, message, fault, out),
         };
@@ -123,7 +123,7 @@ impl Proxy {
             Target::Backend(slot) => pool.backend(slot).id,
             Target::Peer { backend, .. } => backend,
         };
-        let key = self.pins.key(request.call_id);
+        let key = request.pin_key;
         let class = match request.method {
             Method::Bye => {
                 self.pins.end(key, now.seconds());

@@ -5,6 +5,7 @@ use super::pin::{Class, PinKey};
 use super::reason::{Absorb, CallResult, Drop, Method, RegistrationResult};
 use super::retry::{Arrived, Intercepted};
 use super::settings::Role;
+use super::sign::Call;
 use super::{Egress, Forwarded, Ingress, Now, Proxy, Settled, Verdict};
 use crate::limits::DATAGRAM_SIZE_MAX;
 use crate::pool::{BackendId, Pool};
@@ -55,7 +56,7 @@ impl Proxy {
         let (cseq, method) = message.cseq().map_err(|_| Drop::BadResponse)?;
         let vias = self.vias(message)?;
         let to = vias.next.reply_address(bytes).ok_or(Drop::NextViaUnusable)?;
-        let transaction = Transaction::new(bytes, call_id, cseq, &vias.next, to);
+        let transaction = Transaction::new(bytes, Call::new(call_id), cseq, &vias.next, to);
         let branch = vias
             .ours
             .branch

@@ -198,8 +198,7 @@ impl Proxy {
                 Method::Invite => Class::Invite,
                 _ => Class::Transaction,
             };
-            let key = proxy.pins.key(request.call_id);
-            proxy.pins.insert_or_refresh(key, backend, class, now.seconds());
+            proxy.pins.insert_or_refresh(request.pin_key, backend, class, now.seconds());
             proxy.failover.next_attempt(slot, backend, now.ms());
             proxy.tally.failover(cause);
             proxy.tally.routed(Routed::Failover);
@@ -253,7 +252,9 @@ impl Proxy {
         let copies = self.failover.lend_copies();
         let ingress = self.failover.kept(slot).ingress;
         let message = Message::parse(&copies[self.failover.range(slot)]);
-        let request = message.as_ref().and_then(|message| Request::new(message).ok());
+        let request = message
+            .as_ref()
+            .and_then(|message| Request::new(message, &self.signer, &self.pins).ok());
         let request = request.filter(|one| self.routes.load(one, &self.addresses).is_ok());
         let result = match &request {
             Some(request) => work(self, &ingress, request),

@@ -1,4 +1,8 @@
-//! The signature under everything that we put into a message to read it back later.
+//! The signature under everything that we put into a message to read it back later: SipHash-2-4 over
+//! a word that says what for, and the text.
+//!
+//! What is signed has one length, or its last part alone has any, so that no two things are one text.
+//! Call-IDs go in as their own signature ([`Call`]): one pass over each serves branch and tokens.
 
 use super::settings::{Key, Keys};
 use siphasher::sip::SipHasher24;
@@ -20,71 +24,132 @@ pub(super) enum Purpose {
     FromTag = 5,
     /// The distinguishing part of a branch for requests without one (RFC 2543).
     Legacy = 6,
+    /// A Call-ID, as it goes into the signatures that cover it.
+    CallId = 7,
+}
+
+const PURPOSES: usize = 7;
+
+/// A key, ready to sign: the hash is begun for each purpose.
+#[derive(Debug)]
+pub(super) struct SigningKey {
+    pub(super) number: u8,
+    begun: [SipHasher24; PURPOSES],
+}
+
+impl SigningKey {
+    fn new(key: &Key) -> Self {
+        let begun = std::array::from_fn(|place| {
+            let mut hasher = SipHasher24::new_with_key(&key.bytes);
+            // Eight bytes: what follows is hashed word by word, from where it stands.
+            hasher.write(&(place as u64 + 1).to_le_bytes());
+            hasher
+        });
+        Self { number: key.number, begun }
+    }
+
+    fn begun(&self, purpose: Purpose) -> &SipHasher24 {
+        &self.begun[purpose as usize - 1]
+    }
+
+    /// The signature of a text.
+    #[inline]
+    pub(super) fn sign(&self, purpose: Purpose, text: &[u8]) -> u64 {
+        self.begun(purpose).hash(text)
+    }
+
+    /// Of `first` and `last` as one text.
+    ///
+    /// They are put together for it: two writes cost the hasher more than the hash.
+    #[inline]
+    pub(super) fn sign_both(&self, purpose: Purpose, first: &[u8], last: &[u8]) -> u64 {
+        let mut text = [0; TOGETHER_SIZE];
+        let Some(text) = text.get_mut(..first.len() + last.len()) else {
+            return self.sign_in_turn(purpose, first, last);
+        };
+        text[..first.len()].copy_from_slice(first);
+        text[first.len()..].copy_from_slice(last);
+        self.sign(purpose, text)
+    }
+
+    #[cold]
+    fn sign_in_turn(&self, purpose: Purpose, first: &[u8], last: &[u8]) -> u64 {
+        let mut hasher = *self.begun(purpose);
+        hasher.write(first);
+        hasher.write(last);
+        hasher.finish()
+    }
+
+    /// Of any number of parts, each with its length in front so that no two lists of parts are alike.
+    pub(super) fn sign_parts(&self, purpose: Purpose, parts: &[&[u8]]) -> u64 {
+        let mut hasher = *self.begun(purpose);
+        for part in parts {
+            hasher.write(&(part.len() as u64).to_le_bytes());
+            hasher.write(part);
+        }
+        hasher.finish()
+    }
+}
+
+/// What a branch signs, with the branch of most senders, fits.
+const TOGETHER_SIZE: usize = 128;
+
+/// A Call-ID, and its signature where that has been made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Call<'a> {
+    pub(super) id: &'a [u8],
+    /// By the key of this number.
+    signed: Option<(u8, u64)>,
+}
+
+impl<'a> Call<'a> {
+    /// Not signed yet.
+    pub(super) fn new(id: &'a [u8]) -> Self {
+        Self { id, signed: None }
+    }
+
+    /// Signed with the current key, for all that will ask.
+    pub(super) fn signed(id: &'a [u8], signer: &Signer) -> Self {
+        let key = signer.current();
+        Self { id, signed: Some((key.number, key.sign(Purpose::CallId, id))) }
+    }
+
+    /// Its signature by this key.
+    #[inline]
+    pub(super) fn signature(self, key: &SigningKey) -> u64 {
+        match self.signed {
+            Some((number, signature)) if number == key.number => signature,
+            _ => key.sign(Purpose::CallId, self.id),
+        }
+    }
 }
 
 /// The keys in use.
 #[derive(Debug)]
 pub(super) struct Signer {
-    keys: Keys,
+    current: SigningKey,
+    previous: Option<SigningKey>,
 }
 
 impl Signer {
-    pub(super) fn new(keys: Keys) -> Self {
-        Self { keys }
+    pub(super) fn new(keys: &Keys) -> Self {
+        let previous = keys.previous.as_ref().map(SigningKey::new);
+        Self { current: SigningKey::new(&keys.current), previous }
     }
 
     /// The key that signs.
-    pub(super) fn current(&self) -> &Key {
-        &self.keys.current
+    pub(super) fn current(&self) -> &SigningKey {
+        &self.current
     }
 
     /// The key with this number, if it is alive.
-    pub(super) fn key(&self, number: u8) -> Option<&Key> {
-        let previous = self.keys.previous.as_ref();
-        std::iter::once(&self.keys.current).chain(previous).find(|key| key.number == number)
+    pub(super) fn key(&self, number: u8) -> Option<&SigningKey> {
+        self.keys().find(|key| key.number == number)
     }
 
     /// Both keys, the signing one first.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
-        std::iter::once(&self.keys.current).chain(self.keys.previous.as_ref())
-    }
-}
-
-/// SipHash-2-4 of the parts, each with its length in front so that no two lists of parts are alike.
-///
-/// The parts are gathered first: many small writes cost the hasher more than the hash.
-pub(super) fn mac(key: &Key, purpose: Purpose, parts: &[&[u8]]) -> u64 {
-    let mut hasher = SipHasher24::new_with_key(&key.bytes);
-    let mut gathered = Gathered { bytes: [0; GATHERED_SIZE], len: 0 };
-    gathered.push(&mut hasher, &[purpose as u8]);
-    for part in parts {
-        gathered.push(&mut hasher, &(part.len() as u32).to_le_bytes());
-        gathered.push(&mut hasher, part);
-    }
-    hasher.write(&gathered.bytes[..gathered.len]);
-    hasher.finish()
-}
-
-/// Call-ID, branch and address of most messages fit.
-const GATHERED_SIZE: usize = 256;
-
-/// Bytes on their way into the hasher.
-struct Gathered {
-    bytes: [u8; GATHERED_SIZE],
-    len: usize,
-}
-
-impl Gathered {
-    fn push(&mut self, hasher: &mut SipHasher24, part: &[u8]) {
-        if part.len() > GATHERED_SIZE - self.len {
-            hasher.write(&self.bytes[..self.len]);
-            self.len = 0;
-        }
-        if part.len() > GATHERED_SIZE {
-            return hasher.write(part);
-        }
-        self.bytes[self.len..self.len + part.len()].copy_from_slice(part);
-        self.len += part.len();
+    pub(super) fn keys(&self) -> impl Iterator<Item = &SigningKey> {
+        std::iter::once(&self.current).chain(&self.previous)
     }
 }
 
@@ -92,32 +157,49 @@ impl Gathered {
 mod tests {
     use super::*;
 
-    #[test]
-    fn purpose_key_and_cut_all_change_the_signature() {
-        let key = Key { number: 0, bytes: [7; 16] };
-        let other = Key { number: 0, bytes: [8; 16] };
-        let base = mac(&key, Purpose::Dialog, &[b"ab", b"c"]);
-        assert_eq!(base, mac(&key, Purpose::Dialog, &[b"ab", b"c"]));
-        assert_ne!(base, mac(&key, Purpose::Dialog, &[b"a", b"bc"]));
-        assert_ne!(base, mac(&key, Purpose::Path, &[b"ab", b"c"]));
-        assert_ne!(base, mac(&other, Purpose::Dialog, &[b"ab", b"c"]));
+    fn key(byte: u8) -> SigningKey {
+        SigningKey::new(&Key { number: 0, bytes: [byte; 16] })
     }
 
     #[test]
-    fn parts_of_any_size_are_hashed_as_one_text() {
-        let key = Key { number: 0, bytes: [7; 16] };
-        let bytes = [5; 3 * GATHERED_SIZE];
-        for (one, two) in
-            [(0, 0), (0, 243), (1, 242), (1, 243), (251, 0), (252, 1), (256, 256), (700, 3)]
-        {
-            let parts = [&bytes[..one], &bytes[..two]];
-            let mut text = vec![Purpose::Branch as u8];
-            for part in parts {
-                text.extend_from_slice(&(part.len() as u32).to_le_bytes());
-                text.extend_from_slice(part);
-            }
-            let whole = SipHasher24::new_with_key(&key.bytes).hash(&text);
-            assert_eq!(mac(&key, Purpose::Branch, &parts), whole, "{one} and {two} bytes");
+    fn purpose_key_and_cut_all_change_the_signature() {
+        let (key, other) = (key(7), key(8));
+        let base = key.sign_parts(Purpose::Legacy, &[b"ab", b"c"]);
+        assert_eq!(base, key.sign_parts(Purpose::Legacy, &[b"ab", b"c"]));
+        assert_ne!(base, key.sign_parts(Purpose::Legacy, &[b"a", b"bc"]));
+        assert_ne!(base, key.sign_parts(Purpose::ToTag, &[b"ab", b"c"]));
+        assert_ne!(base, other.sign_parts(Purpose::Legacy, &[b"ab", b"c"]));
+        let all = [1, 2, 3, 4, 5, 6, 7].map(|purpose| key.begun[purpose - 1].hash(b"abc"));
+        for (place, signature) in all.iter().enumerate() {
+            assert!(!all[..place].contains(signature), "purpose {}", place + 1);
         }
+    }
+
+    #[test]
+    fn two_parts_of_any_size_are_signed_as_one_text_behind_the_purpose() {
+        let key = key(7);
+        let bytes: Vec<u8> = (0..=255).cycle().take(3 * TOGETHER_SIZE).collect();
+        for (one, two) in [(0, 0), (0, 7), (8, 8), (30, 17), (42, 86), (42, 87), (0, 128), (1, 380)]
+        {
+            let mut text = vec![Purpose::Branch as u8, 0, 0, 0, 0, 0, 0, 0];
+            text.extend_from_slice(&bytes[..one + two]);
+            let whole = SipHasher24::new_with_key(&[7; 16]).hash(&text);
+            let (first, last) = bytes[..one + two].split_at(one);
+            let signed = key.sign_both(Purpose::Branch, first, last);
+            assert_eq!(signed, whole, "{one} and {two} bytes");
+        }
+    }
+
+    #[test]
+    fn a_call_has_one_signature_a_key_whether_made_before_or_not() {
+        let [one, two] = [1, 2].map(|number| super::Key { number, bytes: [number; 16] });
+        let signer = Signer::new(&Keys { current: two, previous: Some(one) });
+        let (new, signed) = (Call::new(b"id"), Call::signed(b"id", &signer));
+        for key in signer.keys() {
+            assert_eq!(new.signature(key), signed.signature(key));
+        }
+        let [current, previous] = [2, 1].map(|number| new.signature(signer.key(number).unwrap()));
+        assert_ne!(current, previous);
+        assert!(signer.key(3).is_none());
     }
 }

@@ -39,8 +39,8 @@ impl Spiral {
                 && let Some(text) = ours.branch
                 && let Some(reply_to) = next.reply_address(bytes)
             {
-                let (call_id, cseq) = (request.call_id, request.cseq);
-                let transaction = Transaction::new(bytes, call_id, cseq, &next, reply_to);
+                let (call, cseq) = (request.call, request.cseq);
+                let transaction = Transaction::new(bytes, call, cseq, &next, reply_to);
                 if let Some(branch) = Branch::read(text.of(bytes), signer, &transaction) {
                     spiral.pass(pool, branch);
                 }

@@ -108,7 +108,7 @@ impl Chooser<'_> {
         source: Option<BackendSlot>,
     ) -> Result<Option<(Target, Routed)>, Stop> {
         let text = text.of(request.message.bytes);
-        let (token, key_number) = match Token::read(text, self.signer, request.call_id) {
+        let (token, key_number) = match Token::read(text, self.signer, request.call) {
             Ok(found) => found,
             Err(BadToken::Forged(kind)) => {
                 self.tally.token(TokenResult::Forged);
@@ -263,7 +263,7 @@ impl Chooser<'_> {
     /// The backend of the Call-ID's pin. A registration outlives its backend's health: it moves. A
     /// transaction and a dialog do not (RFC 3261 16.11).
     fn pinned(&self, request: &Request<'_>) -> Option<BackendSlot> {
-        let pin = self.pins.find(self.pins.key(request.call_id), self.now_s)?;
+        let pin = self.pins.find(request.pin_key, self.now_s)?;
         let slot = self.pool.by_id(pin.backend)?;
         let down = self.pool.backend(slot).spec.state == State::Down;
         (!(down && pin.class == Class::Registration)).then_some(slot)

@@ -7,19 +7,19 @@
 //! Call-IDs; it covers the flow, and a stolen one leads to the phone it was made for and nowhere else.
 
 use super::address::SocketId;
-use super::sign::{Purpose, Signer, mac};
+use super::base64url::{decode, encode};
+use super::sign::{Call, Purpose, Signer, SigningKey};
 use crate::pool::BackendId;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::net::{IpAddr, SocketAddr};
 
 const VERSION: u8 = 1;
 const MAC_SIZE: usize = 8;
 const FIXED_SIZE: usize = 1 + 4 + 4 + 2;
-const SIZE_MAX: usize = FIXED_SIZE + 18 + MAC_SIZE;
-
-/// The longest token text, characters.
-pub(super) const TEXT_MAX: usize = 50;
+/// With an IPv4 flow.
+const SIZE_V4: usize = FIXED_SIZE + 6 + MAC_SIZE;
+const SIZE_V6: usize = FIXED_SIZE + 18 + MAC_SIZE;
+const TEXT_V4: usize = 34;
+const TEXT_V6: usize = 50;
 
 /// How a client is reached: from which of our sockets, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,14 +77,28 @@ pub(super) enum BadToken {
 
 /// The hash of a From tag, keyed so that nobody can look for tags that collide.
 pub(super) fn from_tag_hash(signer: &Signer, number: u8, tag: &[u8]) -> u32 {
-    signer.key(number).map_or(0, |key| mac(key, Purpose::FromTag, &[tag]) as u32)
+    signer.key(number).map_or(0, |key| key.sign(Purpose::FromTag, tag) as u32)
 }
 
 impl Token {
     /// Appends the token's text, signed with the current key.
-    pub(super) fn write(&self, signer: &Signer, call_id: &[u8], out: &mut Vec<u8>) {
+    pub(super) fn write(&self, signer: &Signer, call: Call<'_>, out: &mut Vec<u8>) {
+        match self.flow.peer.ip() {
+            IpAddr::V4(ip) => {
+                let bytes: [u8; SIZE_V4] = self.signed(signer, call, &ip.octets());
+                out.extend_from_slice(&encode::<SIZE_V4, TEXT_V4>(&bytes));
+            }
+            IpAddr::V6(ip) => {
+                let bytes: [u8; SIZE_V6] = self.signed(signer, call, &ip.octets());
+                out.extend_from_slice(&encode::<SIZE_V6, TEXT_V6>(&bytes));
+            }
+        }
+    }
+
+    #[inline]
+    fn signed<const SIZE: usize>(&self, signer: &Signer, call: Call<'_>, ip: &[u8]) -> [u8; SIZE] {
         let key = signer.current();
-        let mut bytes = [0; SIZE_MAX];
+        let mut bytes = [0; SIZE];
         bytes[0] = VERSION << 6
             | (key.number & 3) << 4
             | (self.pair as u8) << 2
@@ -92,37 +106,32 @@ impl Token {
             | self.kind as u8;
         bytes[1..5].copy_from_slice(&self.backend.0.to_be_bytes());
         bytes[5..9].copy_from_slice(&self.from_tag.to_be_bytes());
-        bytes[9..11].copy_from_slice(&self.flow.socket.0.to_be_bytes());
-        let mut len = FIXED_SIZE;
-        let mut push = |part: &[u8]| {
-            bytes[len..len + part.len()].copy_from_slice(part);
-            len += part.len();
-        };
-        match self.flow.peer.ip() {
-            IpAddr::V4(ip) => push(&ip.octets()),
-            IpAddr::V6(ip) => push(&ip.octets()),
-        }
-        push(&self.flow.peer.port().to_be_bytes());
-        let signature = signature(key, self.kind, &bytes[..len], call_id);
-        bytes[len..len + MAC_SIZE].copy_from_slice(&signature.to_be_bytes());
-        let mut text = [0; TEXT_MAX];
-        let written = URL_SAFE_NO_PAD.encode_slice(&bytes[..len + MAC_SIZE], &mut text);
-        out.extend_from_slice(&text[..written.unwrap_or(0)]);
+        bytes[9..FIXED_SIZE].copy_from_slice(&self.flow.socket.0.to_be_bytes());
+        let len = SIZE - MAC_SIZE;
+        bytes[FIXED_SIZE..len - 2].copy_from_slice(ip);
+        bytes[len - 2..len].copy_from_slice(&self.flow.peer.port().to_be_bytes());
+        let signature = signature(key, self.kind, &bytes[..len], call);
+        bytes[len..].copy_from_slice(&signature.to_be_bytes());
+        bytes
     }
 
     /// Reads a token and believes it only with a good signature. Also gives the number of its key.
     pub(super) fn read(
         text: &[u8],
         signer: &Signer,
-        call_id: &[u8],
+        call: Call<'_>,
     ) -> Result<(Self, u8), BadToken> {
-        let mut bytes = [0; SIZE_MAX + 1];
-        let len = match text.len() {
-            34 | TEXT_MAX => URL_SAFE_NO_PAD.decode_slice(text, &mut bytes),
-            _ => return Err(BadToken::Unreadable),
+        let mut bytes = [0; SIZE_V6];
+        let bytes = if let Ok(text) = text.try_into() {
+            let short = decode::<SIZE_V4, TEXT_V4>(text).ok_or(BadToken::Unreadable)?;
+            bytes[..SIZE_V4].copy_from_slice(&short);
+            &bytes[..SIZE_V4]
+        } else {
+            let text = text.try_into().map_err(|_| BadToken::Unreadable)?;
+            bytes = decode::<SIZE_V6, TEXT_V6>(text).ok_or(BadToken::Unreadable)?;
+            &bytes[..]
         };
-        let len = len.map_err(|_| BadToken::Unreadable)?;
-        let (body, signed) = bytes[..len].split_at(len - MAC_SIZE);
+        let (body, signed) = bytes.split_at(bytes.len() - MAC_SIZE);
         let head = body[0];
         if head >> 6 != VERSION {
             return Err(BadToken::Unreadable);
@@ -136,7 +145,7 @@ impl Token {
         };
         let number = head >> 4 & 3;
         let key = signer.key(number).ok_or(BadToken::Forged(kind))?;
-        if signature(key, kind, body, call_id).to_be_bytes() != signed {
+        if signature(key, kind, body, call).to_be_bytes() != signed {
             return Err(BadToken::Forged(kind));
         }
         let from = if head >> 1 & 1 == 0 { Party::Client } else { Party::Backend };
@@ -157,10 +166,10 @@ impl Token {
     }
 }
 
-fn signature(key: &super::Key, kind: Kind, body: &[u8], call_id: &[u8]) -> u64 {
+fn signature(key: &SigningKey, kind: Kind, body: &[u8], call: Call<'_>) -> u64 {
     match kind {
-        Kind::Dialog => mac(key, Purpose::Dialog, &[body, call_id]),
-        Kind::Path => mac(key, Purpose::Path, &[body]),
+        Kind::Dialog => key.sign_both(Purpose::Dialog, body, &call.signature(key).to_le_bytes()),
+        Kind::Path => key.sign(Purpose::Path, body),
     }
 }
 
@@ -171,8 +180,8 @@ fn signature(key: &super::Key, kind: Kind, body: &[u8], call_id: &[u8]) -> u64 {
 #[doc(hidden)]
 pub fn fuzz(bytes: &[u8]) {
     let key = super::Key { number: 1, bytes: [42; 16] };
-    let signer = Signer::new(super::Keys { current: key, previous: None });
-    assert!(Token::read(bytes, &signer, bytes).is_err(), "nobody guesses a signature");
+    let signer = Signer::new(&super::Keys { current: key, previous: None });
+    assert!(Token::read(bytes, &signer, Call::new(bytes)).is_err(), "nobody guesses a signature");
     let Some((head, rest)) = bytes.split_first_chunk::<29>() else { return };
     let number =
         |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
@@ -191,11 +200,12 @@ pub fn fuzz(bytes: &[u8]) {
         flow: Flow { socket: SocketId(port), peer: SocketAddr::new(ip, port) },
     };
     let mut text = Vec::new();
-    token.write(&signer, rest, &mut text);
-    assert_eq!(Token::read(&text, &signer, rest), Ok((token, 1)));
+    let call = Call::new(rest);
+    token.write(&signer, call, &mut text);
+    assert_eq!(Token::read(&text, &signer, call), Ok((token, 1)));
     let at = usize::from(head[12]) % text.len();
     text[at] ^= 1 + head[11] % 255;
-    assert!(Token::read(&text, &signer, rest).is_err(), "every change is noticed");
+    assert!(Token::read(&text, &signer, call).is_err(), "every change is noticed");
 }
 
 #[cfg(test)]
@@ -205,7 +215,7 @@ mod tests {
 
     fn signer(current: u8, previous: Option<u8>) -> Signer {
         let key = |number: u8| Key { number, bytes: [number; 16] };
-        Signer::new(Keys { current: key(current), previous: previous.map(key) })
+        Signer::new(&Keys { current: key(current), previous: previous.map(key) })
     }
 
     fn token(kind: Kind, peer: &str) -> Token {
@@ -221,7 +231,7 @@ mod tests {
 
     fn text(token: &Token, signer: &Signer, call_id: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        token.write(signer, call_id, &mut out);
+        token.write(signer, Call::new(call_id), &mut out);
         out
     }
 
@@ -233,7 +243,7 @@ mod tests {
                 let token = token(kind, peer);
                 let text = text(&token, &signer, b"call");
                 assert_eq!(text.len(), length);
-                assert_eq!(Token::read(&text, &signer, b"call"), Ok((token, 1)));
+                assert_eq!(Token::read(&text, &signer, Call::new(b"call")), Ok((token, 1)));
             }
         }
     }
@@ -247,13 +257,16 @@ mod tests {
                 let mut changed = text.clone();
                 changed[at] = other;
                 assert!(
-                    changed == text || Token::read(&changed, &signer, b"call").is_err(),
+                    changed == text || Token::read(&changed, &signer, Call::new(b"call")).is_err(),
                     "{at}"
                 );
             }
         }
         for len in 0..text.len() {
-            assert_eq!(Token::read(&text[..len], &signer, b"call"), Err(BadToken::Unreadable));
+            assert_eq!(
+                Token::read(&text[..len], &signer, Call::new(b"call")),
+                Err(BadToken::Unreadable)
+            );
         }
     }
 
@@ -261,15 +274,21 @@ mod tests {
     fn a_dialog_token_is_of_one_call_and_a_path_token_of_one_phone() {
         let signer = signer(0, None);
         let dialog = text(&token(Kind::Dialog, "10.0.0.1:5060"), &signer, b"one");
-        assert_eq!(Token::read(&dialog, &signer, b"two"), Err(BadToken::Forged(Kind::Dialog)));
+        assert_eq!(
+            Token::read(&dialog, &signer, Call::new(b"two")),
+            Err(BadToken::Forged(Kind::Dialog))
+        );
         let path = text(&token(Kind::Path, "10.0.0.1:5060"), &signer, b"one");
-        assert!(Token::read(&path, &signer, b"two").is_ok());
+        assert!(Token::read(&path, &signer, Call::new(b"two")).is_ok());
     }
 
     #[test]
     fn the_previous_key_still_reads_and_a_third_does_not() {
         let old = text(&token(Kind::Path, "[::1]:5060"), &signer(1, None), b"call");
-        assert!(Token::read(&old, &signer(2, Some(1)), b"call").is_ok());
-        assert_eq!(Token::read(&old, &signer(2, None), b"call"), Err(BadToken::Forged(Kind::Path)));
+        assert!(Token::read(&old, &signer(2, Some(1)), Call::new(b"call")).is_ok());
+        assert_eq!(
+            Token::read(&old, &signer(2, None), Call::new(b"call")),
+            Err(BadToken::Forged(Kind::Path))
+        );
     }
 }

@@ -1,6 +1,8 @@
 //! RFC 3261 16.3: is this request fit to be forwarded, and what of it do the later steps need?
 
+use super::pin::{PinKey, PinTable};
 use super::reason::Method;
+use super::sign::{Call, Signer};
 use crate::sip::{Fault, Header, Message, Row, Span, Start, Uri, Via, number};
 
 impl Method {
@@ -54,6 +56,10 @@ pub(super) struct Request<'a> {
     /// There is no Via but the topmost: the request has met no proxy yet.
     pub(super) lone_via: bool,
     pub(super) call_id: &'a [u8],
+    /// The Call-ID, as signatures cover it.
+    pub(super) call: Call<'a>,
+    /// The Call-ID, as its pin is found.
+    pub(super) pin_key: PinKey,
     pub(super) cseq: u32,
     /// Empty where there is none (RFC 2543).
     pub(super) from_tag: &'a [u8],
@@ -65,8 +71,12 @@ pub(super) struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Checks the request in `message`.
-    pub(super) fn new(message: &'a Message<'a>) -> Result<Self, Fault> {
+    /// Checks the request in `message`. Signer and pins tell what they know its Call-ID by.
+    pub(super) fn new(
+        message: &'a Message<'a>,
+        signer: &Signer,
+        pins: &PinTable,
+    ) -> Result<Self, Fault> {
         let Start::Request { method, uri, fault } = message.start else {
             return Err(Fault::RequestLine);
         };
@@ -87,6 +97,7 @@ impl<'a> Request<'a> {
         }
         let from_tag = message.from()?.tag(bytes).map_or(&b""[..], |tag| tag.of(bytes));
         let to_tag = message.to()?.tag(bytes).map(|tag| tag.of(bytes));
+        let (max_forwards, end) = (max_forwards(message)?, message.end()?);
         Ok(Self {
             message,
             method: Method::of(method.of(bytes)),
@@ -95,11 +106,13 @@ impl<'a> Request<'a> {
             via,
             lone_via,
             call_id,
+            call: Call::signed(call_id, signer),
+            pin_key: pins.key(call_id),
             cseq,
             from_tag,
             to_tag,
-            max_forwards: max_forwards(message)?,
-            end: message.end()?,
+            max_forwards,
+            end,
         })
     }
 
@@ -155,13 +168,19 @@ fn max_forwards(message: &Message<'_>) -> Result<Option<(Span, u32)>, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::pin::Idle;
+    use crate::proxy::{Key, Keys};
 
     fn fault(uri: &str, extra: &str) -> Option<Fault> {
         let text = format!(
             "OPTIONS {uri} SIP/2.0\r\nVia: SIP/2.0/UDP a.example\r\n{extra}From: <sip:a@b>;tag=1\r\n\
              To: <sip:b@c>\r\nCall-ID: i\r\nCSeq: 1 OPTIONS\r\n\r\n"
         );
-        Request::new(&Message::parse(text.as_bytes()).expect("a request line")).err()
+        let key = Key { number: 0, bytes: [0; 16] };
+        let signer = Signer::new(&Keys { current: key, previous: None });
+        let pins = PinTable::new(1, Idle { registration_s: 1, dialog_s: 1 }, [0; 4]);
+        let message = Message::parse(text.as_bytes()).expect("a request line");
+        Request::new(&message, &signer, &pins).err()
     }
 
     #[test]
