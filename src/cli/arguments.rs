@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// File and flags.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Arguments {
     /// Config file, TOML
     #[arg(long, short, value_name = "FILE")]
@@ -51,6 +51,11 @@ impl Arguments {
     /// A file alone.
     pub(super) fn of_file(path: PathBuf) -> Self {
         Self { config: Some(path), ..Self::default() }
+    }
+
+    /// Nothing was given.
+    pub(super) fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
 
     /// The configuration; problems and warnings go to standard error.

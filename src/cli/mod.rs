@@ -7,6 +7,7 @@ mod arguments;
 mod check;
 mod ctl;
 mod demo;
+mod doctor;
 mod exit;
 mod run;
 mod terminal;
@@ -35,6 +36,7 @@ fn dispatch(command: Command) -> Exit {
         Command::Check(arguments) => check::check(arguments),
         Command::Ctl(arguments) => ctl::ctl(arguments),
         Command::Demo(arguments) => demo::demo(arguments),
+        Command::Doctor(arguments) => doctor::doctor(arguments),
     }
 }
 
@@ -73,6 +75,12 @@ enum Command {
     ///
     /// Exits with 0 only if no call was lost, no dialog changed its backend and all of this happened.
     Demo(demo::Arguments),
+
+    /// Look at this machine: kernel, limits, ports, network cards, and what to do about each
+    ///
+    /// Takes the flags of `run`, to judge it for that configuration. Exits with 69 if the balancer would
+    /// not start.
+    Doctor(doctor::DoctorArguments),
 }
 
 const RUN_EXAMPLES: &str = "\

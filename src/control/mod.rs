@@ -13,6 +13,7 @@ mod admin;
 mod api;
 mod balancer;
 mod control_socket;
+pub mod doctor;
 mod drain;
 mod failure;
 pub mod fleet;

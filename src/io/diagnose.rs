@@ -1,5 +1,9 @@
 //! Why the kernel refused, in words that say what to do, and with which exit code the program ends.
 
+use super::driver::Driver;
+use super::os::Event;
+use super::ring::RingSeed;
+use super::{Sizes, socket};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -72,6 +76,28 @@ const OLDEST: (u32, u32) = (6, 1);
 /// Says why a ring could not be set up.
 pub fn ring_failure(error: &io::Error) -> Failure {
     explain(error, &Machine::read())
+}
+
+/// Whether a ring with all that the workers need can be had: it is made, used once and given back.
+///
+/// # Errors
+/// Why not, and what to do.
+pub fn try_ring() -> Result<(), Failure> {
+    let sizes = Sizes { receive_slots: 1, send_slots: 1, ..Sizes::of_a_worker(0) };
+    let ring = RingSeed::build(sizes.submissions(), sizes.completions(1)).and_then(|seed| {
+        let event = Event::new()?.share()?;
+        Driver::start(seed, &sizes, &[], 1, event)
+    });
+    ring.map(drop).map_err(|error| ring_failure(&error))
+}
+
+/// The receive buffer that a socket gets when it asks for so many bytes.
+///
+/// # Errors
+/// What the kernel says when no UDP socket can be had.
+pub fn granted_receive_buffer(bytes: usize) -> io::Result<usize> {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    socket::receive_buffer(&socket::open_first(any, bytes)?)
 }
 
 fn explain(error: &io::Error, machine: &Machine) -> Failure {

@@ -1,0 +1,141 @@
+//! Both sides of each judgement.
+
+use super::super::plan::tests::config;
+use super::*;
+
+fn fit() -> Facts {
+    Facts {
+        release: "6.18.0".into(),
+        ring: Ok(()),
+        cores: 8,
+        cores_allowed: 4,
+        cpu_quota: None,
+        open_files: 1 << 20,
+        receive_buffer: Some(4 << 20),
+        unprivileged_port: 1024,
+        ephemeral_ports: Some((32_768, 60_999)),
+        reserved_ports: false,
+        clock_source: Some("tsc".into()),
+        seccomp: Some(0),
+        capabilities: 0,
+        interfaces: vec![Interface { name: "eth0".into(), queues: 4, steered: false }],
+        addresses: 2,
+        sip_helper: false,
+        conntrack: Some((10, 262_144)),
+    }
+}
+
+fn plain() -> Config {
+    let range = BackendPorts::Range(15_060, 15_091);
+    config(&["0.0.0.0:5060"], range, &["10.0.0.1:5060"])
+}
+
+/// Level and text of what is said of one thing; `None`: nothing is.
+fn said(what: &str, facts: &Facts, config: &Config) -> Option<(Level, String)> {
+    let of =
+        |one: Finding| (one.level, format!("{} {}", one.found, one.advice.unwrap_or_default()));
+    findings(facts, config).into_iter().find(|one| one.what == what).map(of)
+}
+
+fn level(what: &str, change: impl FnOnce(&mut Facts)) -> Option<Level> {
+    let mut facts = fit();
+    change(&mut facts);
+    said(what, &facts, &plain()).map(|(level, _)| level)
+}
+
+use Level::{Failure, Ok as Fine, Warning};
+
+#[test]
+fn a_fit_machine_has_nothing_to_be_done() {
+    let findings = findings(&fit(), &plain());
+    assert!(findings.iter().all(|one| one.level == Fine && one.advice.is_none()), "{findings:#?}");
+}
+
+#[test]
+fn whatever_is_not_ok_says_what_to_do() {
+    let facts = Facts {
+        ring: Err("the sysctl kernel.io_uring_disabled is 2".into()),
+        cores_allowed: 1,
+        cpu_quota: Some(1.5),
+        open_files: 64,
+        receive_buffer: Some(1000),
+        unprivileged_port: 6000,
+        ephemeral_ports: Some((1024, 65_535)),
+        clock_source: Some("hpet".into()),
+        interfaces: vec![Interface { name: "eth0".into(), queues: 1, steered: false }],
+        sip_helper: true,
+        conntrack: Some((99, 100)),
+        ..fit()
+    };
+    let config = Config { workers: Some(4), ..plain() };
+    let findings = findings(&facts, &config);
+    let bad: Vec<_> = findings.iter().filter(|one| one.level != Fine).collect();
+    assert_eq!(bad.len(), 11, "{findings:#?}");
+    assert!(bad.iter().all(|one| one.advice.as_ref().is_some_and(|text| text.len() > 20)));
+}
+
+#[test]
+fn each_judgement_has_its_edge() {
+    assert_eq!(level("io_uring", |facts| facts.ring = Err("no".into())), Some(Failure));
+    assert_eq!(level("CPU quota", |facts| facts.cpu_quota = Some(2.0)), Some(Warning));
+    assert_eq!(level("CPU quota", |_| {}), None);
+    let needed = 4 * (2 + 64 + 8) + 32 * 2 + 200;
+    assert_eq!(level("open files", |facts| facts.open_files = needed), Some(Fine));
+    assert_eq!(level("open files", |facts| facts.open_files = needed - 1), Some(Failure));
+    let buffer = |bytes| level("receive buffer", |facts| facts.receive_buffer = bytes);
+    assert_eq!(buffer(Some(1 << 20)), Some(Fine));
+    assert_eq!(buffer(Some((1 << 20) - 1)), Some(Warning));
+    assert_eq!(buffer(None), Some(Warning));
+    assert_eq!(level("clock", |facts| facts.clock_source = Some("hpet".into())), Some(Warning));
+    assert_eq!(level("clock", |facts| facts.clock_source = None), None);
+    assert_eq!(level("seccomp", |facts| facts.seccomp = Some(2)), Some(Fine));
+    assert_eq!(level("conntrack", |facts| facts.conntrack = Some((80, 100))), Some(Fine));
+    assert_eq!(level("conntrack", |facts| facts.conntrack = Some((81, 100))), Some(Warning));
+    assert_eq!(level("nf_conntrack_sip", |facts| facts.sip_helper = true), Some(Warning));
+}
+
+#[test]
+fn workers_beyond_the_cores_are_too_many() {
+    let of =
+        |workers| said("cores", &fit(), &Config { workers, ..plain() }).map(|(level, _)| level);
+    assert_eq!(of(None), Some(Fine));
+    assert_eq!(of(Some(4)), Some(Fine));
+    assert_eq!(of(Some(5)), Some(Warning));
+}
+
+#[test]
+fn a_low_port_needs_a_right_and_gets_it_by_capability_or_sysctl() {
+    let low = config(&["0.0.0.0:506"], BackendPorts::Listener, &["10.0.0.1:5060"]);
+    let of = |facts: &Facts| said("listener port", facts, &low).map(|(level, _)| level);
+    assert_eq!(of(&fit()), Some(Failure));
+    assert_eq!(of(&Facts { capabilities: 1 << CAP_NET_BIND_SERVICE, ..fit() }), None);
+    assert_eq!(of(&Facts { unprivileged_port: 506, ..fit() }), None);
+    assert_eq!(of(&Facts { unprivileged_port: 507, ..fit() }), Some(Failure));
+}
+
+#[test]
+fn ephemeral_ports_must_not_meet_ours() {
+    let of = |low, high, reserved_ports| {
+        level("backend_ports", |facts| {
+            (facts.ephemeral_ports, facts.reserved_ports) = (Some((low, high)), reserved_ports);
+        })
+    };
+    assert_eq!(of(15_092, 60_999, false), Some(Fine));
+    assert_eq!(of(15_091, 60_999, false), Some(Warning));
+    assert_eq!(of(1024, 15_060, false), Some(Warning));
+    assert_eq!(of(1024, 15_059, false), Some(Fine));
+    assert_eq!(of(1024, 60_999, true), Some(Fine), "somebody has thought of it");
+}
+
+#[test]
+fn a_card_with_few_queues_is_told_of_unless_it_is_steered() {
+    let card = |queues, steered| {
+        level("network card", |facts| {
+            facts.interfaces[0].queues = queues;
+            facts.interfaces[0].steered = steered;
+        })
+    };
+    assert_eq!(card(4, false), Some(Fine));
+    assert_eq!(card(3, false), Some(Warning));
+    assert_eq!(card(1, true), Some(Fine));
+}
