@@ -1,12 +1,11 @@
 //! A whole life of the balancer: it starts, shows itself on the admin address, and a signal ends it.
 
 use sipring::config::{
-    BackendConfig, BackendPorts, Cluster, Config, HealthConfig, Limits, Listener, LogLevel,
-    PoolConfig,
+    BackendConfig, BackendPorts, Cluster, Config, Limits, Listener, LogLevel, PoolConfig,
 };
 use sipring::control::{Admin, Balancer, Failure, run};
-use sipring::pool::{Policy, State};
-use sipring::proxy::PathMode;
+use sipring::pool::{Intake, Policy, State};
+use sipring::proxy::{PathMode, WORK};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
@@ -32,19 +31,21 @@ fn config() -> Config {
         weight: 2,
         state,
         sources: vec![],
+        intake: Intake::default(),
     };
     let mut backends = [("one", State::Ready), ("two", State::Drained)].map(backend);
     backends[1].address.set_port(5061);
     Config {
         workers: Some(2),
-        listeners: vec![Listener { bind: "127.0.0.1:0".parse().unwrap(), advertise: None }],
-        backend_ports: BackendPorts::Listener,
-        pools: vec![PoolConfig {
-            name: "default".into(),
-            policy: Policy::CALL_ID_HASH,
-            health: HealthConfig::default(),
-            backends: backends.to_vec(),
+        listeners: vec![Listener {
+            bind: "127.0.0.1:0".parse().unwrap(),
+            advertise: None,
+            force_rport: false,
         }],
+        backend_ports: BackendPorts::Listener,
+        pools: vec![PoolConfig::new("default", Policy::CALL_ID_HASH, backends.to_vec())],
+        routes: vec![],
+        work: WORK,
         record_route: true,
         path: PathMode::Always,
         limits: Limits {

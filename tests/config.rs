@@ -10,6 +10,8 @@ mod flags;
 mod keys;
 #[path = "config/never_panics.rs"]
 mod never_panics;
+#[path = "config/pools.rs"]
+mod pools;
 #[path = "config/relations.rs"]
 mod relations;
 #[path = "config/reload.rs"]

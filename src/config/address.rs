@@ -69,6 +69,18 @@ pub(super) fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
 
 /// A network that a backend sends from: `10.1.0.0/16`, or one address.
 pub(super) fn network(text: &str) -> Result<IpNet, Fault> {
+    let network = any_network(text)?;
+    if network.prefix_len() == 0 {
+        let title = format!("the network {} holds every address", quoted(text));
+        let label = "every client would count as this backend";
+        return Err(Fault::new(0..text.len(), title, label)
+            .help("requests from a backend may leave for anywhere: name its networks only"));
+    }
+    Ok(network)
+}
+
+/// A network: `10.1.0.0/16`, or one address.
+pub(super) fn any_network(text: &str) -> Result<IpNet, Fault> {
     let whole = 0..text.len();
     if let Ok(ip) = text.parse::<IpAddr>() {
         return Ok(IpNet::from(ip));
@@ -78,11 +90,6 @@ pub(super) fn network(text: &str) -> Result<IpNet, Fault> {
         return Err(Fault::new(whole, title, "expected ADDRESS/BITS or an address")
             .help("such as \"10.1.0.0/16\", \"2001:db8::/48\" or \"10.1.2.3\""));
     };
-    if network.prefix_len() == 0 {
-        let title = format!("the network {} holds every address", quoted(text));
-        return Err(Fault::new(whole, title, "every client would count as this backend")
-            .help("requests from a backend may leave for anywhere: name its networks only"));
-    }
     if network.addr() != network.network() {
         let title = format!("the network {} has bits set behind its prefix", quoted(text));
         return Err(Fault::new(whole, title, "expected zeros there")
@@ -271,7 +278,7 @@ fn is_broadcast(ip: IpAddr) -> bool {
 
 /// RFC 3261 section 25.1, `hostname`: labels of letters, digits and inner hyphens; the last one
 /// begins with a letter (else it is a misspelt address).
-fn is_host_name(host: &str) -> bool {
+pub(super) fn is_host_name(host: &str) -> bool {
     let name = host.strip_suffix('.').unwrap_or(host);
     let label_is_good = |label: &str| {
         !label.is_empty()

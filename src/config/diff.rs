@@ -3,9 +3,10 @@
 
 mod listeners;
 
-use super::show::{log_level, path, policy, state};
+use super::show::{log_level, path, state};
 use super::values::{show_duration, show_duration_ms};
-use super::{BackendConfig, BackendPorts, Config, HealthConfig, Limits};
+use super::{BackendConfig, BackendPorts, Config, HealthConfig, Limits, PoolConfig, RouteConfig};
+use super::{policy, work};
 use std::collections::HashMap;
 use std::fmt::{self, Display, Formatter};
 
@@ -37,7 +38,8 @@ impl Config {
     /// What differs in `new`.
     pub fn diff(&self, new: &Self) -> Diff {
         let mut diff = Diff::default();
-        backends(&self.pools[0].backends, &new.pools[0].backends, &mut diff.live);
+        pools(&self.pools, &new.pools, &mut diff.live);
+        routes(&self.routes, &new.routes, &mut diff.live);
         settings(self, new, &mut diff.live);
         needs_restart(self, new, &mut diff.restart);
         listeners::differences(self, new, &mut diff);
@@ -57,6 +59,7 @@ impl Config {
             admin_socket: self.admin_socket.clone(),
             limits: Limits {
                 pins: self.limits.pins,
+                transactions: self.limits.transactions,
                 receive_buffer: self.limits.receive_buffer,
                 failover_kept: self.limits.failover_kept,
                 ..new.limits
@@ -66,45 +69,154 @@ impl Config {
     }
 }
 
-fn backends(old: &[BackendConfig], new: &[BackendConfig], changes: &mut Vec<String>) {
-    let by_name = |list: &[BackendConfig]| -> HashMap<String, BackendConfig> {
-        list.iter().map(|one| (one.name.clone(), one.clone())).collect()
+/// Pools by name, then the backends of all: one that moves from pool to pool is the same one.
+fn pools(old: &[PoolConfig], new: &[PoolConfig], changes: &mut Vec<String>) {
+    for pool in new {
+        match old.iter().find(|one| one.name == pool.name) {
+            Some(was) => in_pool(was, pool, new.len() > 1, changes),
+            None => changes.push(format!("pool {:?} added", pool.name)),
+        }
+    }
+    for pool in old.iter().filter(|one| new.iter().all(|other| other.name != one.name)) {
+        changes.push(format!("pool {:?} removed", pool.name));
+    }
+    let order = |list: &[PoolConfig], other: &[PoolConfig]| -> Vec<String> {
+        let names = list.iter().map(|one| one.name.clone());
+        names.filter(|name| other.iter().any(|one| one.name == *name)).collect()
+    };
+    if order(old, new) != order(new, old) {
+        changes.push("order of the pools: the first takes what no rule gives to another".into());
+    }
+    backends(&members(old), &members(new), changes);
+}
+
+fn in_pool(old: &PoolConfig, new: &PoolConfig, named: bool, changes: &mut Vec<String>) {
+    let before = if named { format!("pool {:?}: ", new.name) } else { String::new() };
+    let mut value = |what: &str, old: String, new: String| {
+        if old != new {
+            changes.push(format!("{before}{what} {old} -> {new}"));
+        }
+    };
+    let policy = |pool: &PoolConfig| {
+        let (name, hash) = policy::name(pool.policy);
+        let header = pool.hash_header.as_ref().map(|header| format!(" of {header}"));
+        let hash = hash.map(|hash| format!(" ({hash})"));
+        [name, &header.unwrap_or_default(), &hash.unwrap_or_default()].concat()
+    };
+    let none = || "none".to_owned();
+    let bound = |pool: &PoolConfig| pool.bound_percent.map_or_else(none, work::decimal);
+    let source = |pool: &PoolConfig| pool.source_header.clone().unwrap_or_else(none);
+    value("policy", policy(old), policy(new));
+    value("bound", bound(old), bound(new));
+    value("source_header", source(old), source(new));
+    health(&old.health, &new.health, &mut value);
+}
+
+type Members<'a> = Vec<(&'a str, &'a BackendConfig)>;
+
+fn members(pools: &[PoolConfig]) -> Members<'_> {
+    let named = pools.iter().map(|pool| (pool.name.as_str(), &pool.backends));
+    named.flat_map(|(name, all)| all.iter().map(move |backend| (name, backend))).collect()
+}
+
+fn backends(old: &Members<'_>, new: &Members<'_>, changes: &mut Vec<String>) {
+    let by_name = |list: &Members<'_>| -> HashMap<String, (String, BackendConfig)> {
+        let entry = |(pool, one): &(&str, &BackendConfig)| {
+            (one.name.clone(), ((*pool).to_owned(), (*one).clone()))
+        };
+        list.iter().map(entry).collect()
     };
     let (before, after) = (by_name(old), by_name(new));
-    for backend in new {
+    for (pool, backend) in new {
         let name = &backend.name;
-        let Some(was) = before.get(name) else {
+        let Some((was_in, was)) = before.get(name) else {
             changes.push(format!("backend {name:?} added ({})", backend.address));
             continue;
         };
-        let mut changed = |what: &str, old: &dyn Display, new: &dyn Display| {
-            changes.push(format!("backend {name:?}: {what} {old} -> {new}"));
-        };
-        if was.address != backend.address {
-            changed("address", &was.address, &backend.address);
+        if was_in != pool {
+            changes.push(format!("backend {name:?}: pool {was_in} -> {pool}"));
         }
-        if was.weight != backend.weight {
-            changed("weight", &was.weight, &backend.weight);
-        }
-        if was.state != backend.state {
-            changed("state", &state(was.state), &state(backend.state));
-        }
-        if was.sources != backend.sources {
-            let list = |one: &BackendConfig| {
-                let all: Vec<_> = one.sources.iter().map(ToString::to_string).collect();
-                format!("[{}]", all.join(", "))
-            };
-            changed("source", &list(was), &list(backend));
-        }
+        backend_changed(was, backend, changes);
     }
-    for backend in old.iter().filter(|one| !after.contains_key(&one.name)) {
+    for (_, backend) in old.iter().filter(|(_, one)| !after.contains_key(&one.name)) {
         changes.push(format!("backend {:?} removed ({})", backend.name, backend.address));
     }
-    let order = |list: &[BackendConfig], other: &HashMap<String, BackendConfig>| -> Vec<String> {
-        list.iter().map(|one| one.name.clone()).filter(|name| other.contains_key(name)).collect()
+    // In the order of the pools, which has a line of its own: within each pool.
+    let order = |list: &Members<'_>, other: &HashMap<String, (String, BackendConfig)>| {
+        let mut order: Vec<(String, String)> =
+            list.iter().map(|(pool, one)| ((*pool).to_owned(), one.name.clone())).collect();
+        order.retain(|(pool, name)| other.get(name).is_some_and(|(other, _)| other == pool));
+        order.sort_by(|(one, _), (other, _)| one.cmp(other));
+        order
     };
     if order(old, &after) != order(new, &before) {
         changes.push("order of the backends".to_owned());
+    }
+}
+
+fn backend_changed(was: &BackendConfig, is: &BackendConfig, changes: &mut Vec<String>) {
+    let mut value = |what: &str, old: String, new: String| {
+        if old != new {
+            changes.push(format!("backend {:?}: {what} {old} -> {new}", is.name));
+        }
+    };
+    let cap = |max: Option<u32>| max.map_or("none".to_owned(), |max| max.to_string());
+    let list = |one: &BackendConfig| {
+        let all: Vec<_> = one.sources.iter().map(ToString::to_string).collect();
+        format!("[{}]", all.join(", "))
+    };
+    value("address", was.address.to_string(), is.address.to_string());
+    value("weight", was.weight.to_string(), is.weight.to_string());
+    value("state", state(was.state).to_owned(), state(is.state).to_owned());
+    value("source", list(was), list(is));
+    let (old, new) = (&was.intake, &is.intake);
+    value("priority", old.priority.to_string(), new.priority.to_string());
+    value("backup", old.backup.to_string(), new.backup.to_string());
+    value("dialogs_max", cap(old.calls_max), cap(new.calls_max));
+    value("calls_per_second_max", cap(old.calls_per_second_max), cap(new.calls_per_second_max));
+}
+
+/// Rules have their numbers: one that comes or goes moves those behind it, which is no change of them.
+fn routes(old: &[RouteConfig], new: &[RouteConfig], changes: &mut Vec<String>) {
+    let titled = |list: &[RouteConfig]| -> Vec<(String, String)> {
+        let title = |(at, one): (usize, &RouteConfig)| (one.title(at + 1), one.words());
+        list.iter().enumerate().map(title).collect()
+    };
+    let (before, after) = (titled(old), titled(new));
+    let same_order = |one: &[(String, String)], other: &[(String, String)]| -> Vec<String> {
+        let words = one.iter().map(|(_, words)| words.clone());
+        words.filter(|words| other.iter().any(|(_, known)| known == words)).collect()
+    };
+    for (at, (title, words)) in after.iter().enumerate() {
+        if before.iter().any(|(_, known)| known == words) {
+            continue;
+        }
+        // The same name, or the same place where neither is elsewhere: it is another now.
+        let was = match &new[at].name {
+            Some(_) => before.iter().find(|(known, _)| known == title),
+            None => before.get(at).filter(|(known, words)| {
+                known == title && after.iter().all(|(_, other)| other != words)
+            }),
+        };
+        changes.push(match was {
+            Some((_, was)) => format!("{title}: {was} => {words}"),
+            None => format!("{title} added: {words}"),
+        });
+    }
+    for (at, (title, words)) in before.iter().enumerate() {
+        let kept = after.iter().any(|(_, known)| known == words);
+        let changed = match &old[at].name {
+            Some(_) => after.iter().any(|(known, _)| known == title),
+            None => after.get(at).is_some_and(|(known, other)| {
+                known == title && before.iter().all(|(_, words)| words != other)
+            }),
+        };
+        if !kept && !changed {
+            changes.push(format!("{title} removed: {words}"));
+        }
+    }
+    if same_order(&before, &after) != same_order(&after, &before) {
+        changes.push("order of the routes".to_owned());
     }
 }
 
@@ -114,14 +226,8 @@ fn settings(old: &Config, new: &Config, changes: &mut Vec<String>) {
             changes.push(format!("{what} {old} -> {new}"));
         }
     };
-    let policy = |config: &Config| match policy(config.pools[0].policy) {
-        (name, Some(hash)) => format!("{name} ({hash})"),
-        (name, None) => name.to_owned(),
-    };
     let seconds = show_duration;
-    value("pool name", old.pools[0].name.clone(), new.pools[0].name.clone());
-    value("policy", policy(old), policy(new));
-    health(&old.pools[0].health, &new.pools[0].health, &mut value);
+    work::diff(&old.work, &new.work, &mut value);
     value("record_route", old.record_route.to_string(), new.record_route.to_string());
     value("path", path(old.path).to_owned(), path(new.path).to_owned());
     let (was, is) = (&old.limits, &new.limits);
@@ -189,6 +295,7 @@ fn needs_restart(old: &Config, new: &Config, changes: &mut Vec<String>) {
     value("[admin] socket", socket(old), socket(new));
     let (was, is) = (&old.limits, &new.limits);
     value("pins", was.pins.to_string(), is.pins.to_string());
+    value("transactions", was.transactions.to_string(), is.transactions.to_string());
     value("failover_kept", was.failover_kept.to_string(), is.failover_kept.to_string());
     value("receive_buffer", was.receive_buffer.to_string(), is.receive_buffer.to_string());
 }

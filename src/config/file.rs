@@ -5,12 +5,14 @@
 //! for programmers.
 
 use super::reader::{At, Notes, Table};
-use super::report::{Place, Problem, Report, quoted};
+use super::report::{Place, Problem, Report};
+use super::route::{RawRoute, route};
 use super::values::{Fault, backend_ports, duration_s, key, name, one_of, socket_path};
-use super::{BackendPorts, HealthConfig, Limits, LogLevel, address, health};
+use super::values::{header_name, source_header};
+use super::{BackendPorts, HealthConfig, Limits, LogLevel, address, health, policy, work};
 use crate::limits::{MESSAGE_SIZE_MAX, WORKERS_MAX};
-use crate::pool::State;
-use crate::proxy::{Key, PathMode, TRIES_MAX};
+use crate::pool::{HashTable, Intake, Policy, State};
+use crate::proxy::{Key, Method, PathMode, TRIES_MAX};
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -28,6 +30,8 @@ pub(super) struct Raw {
     pub(super) admin_socket: Option<PathBuf>,
     pub(super) listeners: Vec<RawListener>,
     pub(super) pools: Vec<RawPool>,
+    pub(super) routes: Vec<RawRoute>,
+    pub(super) work: Option<[u16; Method::ALL.len()]>,
     pub(super) limits: Limits,
     pub(super) current_key: Option<At<Key>>,
     pub(super) previous_key: Option<At<Key>>,
@@ -39,15 +43,19 @@ pub(super) struct Raw {
 pub(super) struct RawListener {
     pub(super) bind: At<SocketAddr>,
     pub(super) advertise: Option<(String, Option<u16>)>,
+    pub(super) force_rport: bool,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct RawPool {
     /// `None` for the pool that flags alone make.
     pub(super) place: Option<Place>,
-    pub(super) name: Option<String>,
-    pub(super) policy: Option<At<PolicyName>>,
-    pub(super) hash: Option<At<HashName>>,
+    pub(super) name: Option<At<String>>,
+    pub(super) policy: Option<At<Policy>>,
+    pub(super) hash: Option<At<HashTable>>,
+    pub(super) header: Option<At<String>>,
+    pub(super) bound_percent: Option<At<u16>>,
+    pub(super) source_header: Option<String>,
     pub(super) health: HealthConfig,
     pub(super) backends: Vec<RawBackend>,
 }
@@ -59,20 +67,7 @@ pub(super) struct RawBackend {
     pub(super) weight: Option<u16>,
     pub(super) state: Option<State>,
     pub(super) sources: Vec<IpNet>,
-}
-
-/// `policy`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PolicyName {
-    CallIdHash,
-    RoundRobin,
-}
-
-/// `hash`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HashName {
-    Rendezvous,
-    Maglev,
+    pub(super) intake: Intake,
 }
 
 /// Reads the file's text, which is already in the report at `file`. `None` after a problem.
@@ -106,6 +101,8 @@ fn top_level(mut top: Table<'_>) -> Raw {
     }
     raw.listeners = top.tables("listener", LISTENER).into_iter().filter_map(listener).collect();
     raw.pools = top.tables("pool", "[[pool]]").into_iter().map(pool).collect();
+    raw.routes = top.tables("route", "[[route]]").into_iter().filter_map(route).collect();
+    raw.work = top.table("work", "[work]").map(work::work);
     if let Some(table) = top.table("limits", "[limits]") {
         raw.limits = limits(table);
     }
@@ -119,7 +116,7 @@ fn top_level(mut top: Table<'_>) -> Raw {
         raw.log = log.parsed("level", "\"info\"", log_level).map(|at| at.value);
         log.finish(&[]);
     }
-    top.finish(&["tls", "route", "hep"]);
+    top.finish(&["tls", "hep"]);
     raw
 }
 
@@ -127,22 +124,28 @@ fn listener(mut table: Table<'_>) -> Option<RawListener> {
     let bind = table.required("bind", "\"udp:0.0.0.0:5060\"", address::listener);
     let example = "\"sip.example.com:5060\"";
     let advertise = table.parsed("advertise", example, address::advertise).map(|at| at.value);
+    let force_rport = table.boolean("force_rport").is_some_and(|at| at.value);
     table.finish(&[]);
-    Some(RawListener { bind: bind?, advertise })
+    Some(RawListener { bind: bind?, advertise, force_rport })
 }
 
 fn pool(mut table: Table<'_>) -> RawPool {
     let pool = RawPool {
         place: Some(table.place()),
-        name: table.parsed("name", "\"default\"", name).map(|at| at.value),
-        policy: table.parsed("policy", "\"call-id-hash\"", policy),
-        hash: table.parsed("hash", "\"rendezvous\"", hash),
+        name: table.parsed("name", "\"default\"", name),
+        policy: table.parsed("policy", "\"call-id-hash\"", policy::policy),
+        hash: table.parsed("hash", "\"rendezvous\"", policy::table),
+        header: table.parsed("header", "\"X-Tenant\"", header_name),
+        bound_percent: table.decimal("bound", 100, BOUND_PERCENT),
+        source_header: table
+            .parsed("source_header", "\"X-Real-Source\"", source_header)
+            .map(|at| at.value),
         health: table
             .table("health", "[pool.health]")
             .map_or_else(Default::default, health::health),
         backends: table.tables("backend", BACKEND).into_iter().filter_map(backend).collect(),
     };
-    table.finish(&["source_header"]);
+    table.finish(&[]);
     pool
 }
 
@@ -153,8 +156,14 @@ fn backend(mut table: Table<'_>) -> Option<RawBackend> {
     let state = table.parsed("state", "\"ready\"", state).map(|at| at.value);
     let sources = table.list("source", "[\"10.1.0.0/16\"]", address::network);
     let sources = sources.into_iter().map(|at| at.value).collect();
-    table.finish(&["priority"]);
-    Some(RawBackend { name, address: address?, weight, state, sources })
+    let mut cap = |key| table.integer(key, CAP).map(|at| at.value as u32);
+    let calls_max = cap("dialogs_max");
+    let calls_per_second_max = cap("calls_per_second_max");
+    let priority = table.integer("priority", PRIORITY).map_or(0, |at| at.value as u16);
+    let backup = table.boolean("backup").is_some_and(|at| at.value);
+    table.finish(&[]);
+    let intake = Intake { priority, backup, calls_max, calls_per_second_max };
+    Some(RawBackend { name, address: address?, weight, state, sources, intake })
 }
 
 fn limits(mut table: Table<'_>) -> Limits {
@@ -165,6 +174,7 @@ fn limits(mut table: Table<'_>) -> Limits {
     let limits = Limits {
         max_message: size(table.size("max_message", MAX_MESSAGE), default.max_message),
         pins: size(table.integer("pins", PINS), default.pins),
+        transactions: size(table.integer("transactions", TRANSACTIONS), default.transactions),
         dialog_idle_s: table
             .parsed("dialog_idle", "\"12h\"", idle)
             .map_or(default.dialog_idle_s, |at| at.value),
@@ -190,22 +200,6 @@ fn limits(mut table: Table<'_>) -> Limits {
     limits
 }
 
-/// `policy`, of the file or the flag.
-pub(super) fn policy(text: &str) -> Result<PolicyName, Fault> {
-    let words = [("call-id-hash", PolicyName::CallIdHash), ("round-robin", PolicyName::RoundRobin)];
-    if POLICIES_LATER.contains(&text) {
-        let title = format!("policy {} comes with a later version", quoted(text));
-        return Err(Fault::new(0..text.len(), title, "not in this version")
-            .help("policies of this version: call-id-hash, round-robin"));
-    }
-    one_of("policy", text, &words)
-}
-
-fn hash(text: &str) -> Result<HashName, Fault> {
-    let words = [("rendezvous", HashName::Rendezvous), ("maglev", HashName::Maglev)];
-    one_of("hash", text, &words)
-}
-
 fn state(text: &str) -> Result<State, Fault> {
     let words = [("ready", State::Ready), ("drained", State::Drained), ("down", State::Down)];
     one_of("state", text, &words)
@@ -226,27 +220,26 @@ const LISTENER: &str = "[[listener]]";
 
 const BACKEND: &str = "[[pool.backend]]";
 
-/// Policies that have their name already.
-const POLICIES_LATER: [&str; 8] = [
-    "source-hash",
-    "aor-hash",
-    "header-hash",
-    "random",
-    "least-dialogs",
-    "least-transactions",
-    "least-work",
-    "latency",
-];
-
 pub(super) const WORKERS: RangeInclusive<u64> = 1..=WORKERS_MAX as u64;
 
 pub(super) const WEIGHT: RangeInclusive<u64> = 0..=65_535;
+
+pub(super) const PRIORITY: RangeInclusive<u64> = 0..=65_535;
+
+/// None at all is what weight 0 and `state` say.
+const CAP: RangeInclusive<u64> = 1..=u32::MAX as u64;
+
+/// From the least that leaves room for all calls to ten times a fair share.
+const BOUND_PERCENT: RangeInclusive<u16> = 101..=1_000;
 
 /// Below 1 KiB ordinary INVITEs would be refused.
 const MAX_MESSAGE: RangeInclusive<u64> = 1_024..=MESSAGE_SIZE_MAX as u64;
 
 /// 32 bytes each: 3.2 GB at most.
 const PINS: RangeInclusive<u64> = 1_000..=100_000_000;
+
+/// 24 bytes each at least: 2.4 GB at most.
+const TRANSACTIONS: RangeInclusive<u64> = 1_000..=100_000_000;
 
 /// From 64*T1 (RFC 3261 section 17), below which a pin would end before its transaction, to 30 days.
 const IDLE_S: RangeInclusive<u32> = 32..=30 * 86_400;

@@ -1,21 +1,23 @@
 //! The flags of the command line complete what the file says.
 
 use super::address;
-use super::file::{Raw, RawBackend, RawListener, RawPool, WEIGHT, WORKERS, policy};
+use super::file::{PRIORITY, Raw, RawBackend, RawListener, RawPool, WEIGHT, WORKERS};
+use super::policy::policy;
 use super::reader::At;
 use super::report::{Place, Problem, Report, nearest, quoted};
 use super::values::{Fault, backend_ports, name, number};
+use crate::pool::Intake;
 
 /// What the command line says, as it was typed.
 ///
 /// A flag with one value (`--policy`, `--workers`, `--admin`, `--backend-ports`,
 /// `--no-record-route`, `--no-health`) replaces that of the file; `--listen` and `--backend` add to the file's
-/// listeners and to its pool.
+/// listeners and to its first pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
     /// `--listen TRANSPORT:ADDR`, each one.
     pub listen: Vec<String>,
-    /// `--backend [TRANSPORT:]ADDR[,weight=N][,priority=N][,name=S]`, each one.
+    /// `--backend [TRANSPORT:]ADDR[,weight=N][,priority=N][,backup][,name=S]`, each one.
     pub backend: Vec<String>,
     /// `--policy NAME`.
     pub policy: Option<String>,
@@ -42,7 +44,7 @@ pub(super) fn apply(flags: &Flags, raw: &mut Raw, report: &mut Report) {
     }
     for text in &flags.listen {
         if let Some(bind) = read("--listen", text, report, address::listener) {
-            raw.listeners.push(RawListener { bind, advertise: None });
+            raw.listeners.push(RawListener { bind, advertise: None, force_rport: false });
         }
     }
     if raw.pools.is_empty() && (flags.policy.is_some() || !flags.backend.is_empty()) {
@@ -105,6 +107,7 @@ fn backend(text: &str, report: &mut Report) -> Option<RawBackend> {
     let address = part(whole.part(0..first.len()), first, report, address::backend);
     let mut weight = None;
     let mut named = None;
+    let mut intake = Intake::default();
     let mut start = first.len() + 1;
     for piece in pieces {
         let place = whole.part(start..start + piece.len());
@@ -118,31 +121,24 @@ fn backend(text: &str, report: &mut Report) -> Option<RawBackend> {
             }
             "name" => named = part(value_place, value, report, name),
             "priority" => {
-                part(value_place, value, report, priority);
+                let parse = |value: &str| number("priority", value, PRIORITY);
+                let read = part(value_place, value, report, parse);
+                intake.priority = read.map_or(0, |at| at.value as u16);
             }
+            "backup" if piece == "backup" => intake.backup = true,
             _ => report.add(unknown_word(word, place.part(0..word.len()))),
         }
     }
-    Some(RawBackend { name: named, address: address?, weight, state: None, sources: Vec::new() })
+    let (name, address, sources) = (named, address?, Vec::new());
+    Some(RawBackend { name, address, weight, state: None, sources, intake })
 }
 
 fn unknown_word(word: &str, place: Place) -> Problem {
     let problem = Problem::error(format!("unknown {} in --backend", quoted(word)))
-        .at(place, "expected weight=N, priority=N or name=S");
-    match nearest(word, ["weight", "priority", "name"]) {
+        .at(place, "expected weight=N, priority=N, backup or name=S");
+    match nearest(word, ["weight", "priority", "backup", "name"]) {
+        Some("backup") => problem.help("`backup` has no value"),
         Some(near) => problem.help(format!("did you mean `{near}=`?")),
         None => problem,
-    }
-}
-
-fn priority(text: &str) -> Result<u64, Fault> {
-    match number("priority", text, 0..=u64::MAX)? {
-        0 => Ok(0),
-        _ => Err(Fault::new(
-            0..text.len(),
-            format!("priority {} comes with a later version", quoted(text)),
-            "every backend of this version has priority 0",
-        )
-        .help("for a backend that takes calls only when others cannot, wait for tiers")),
     }
 }

@@ -12,20 +12,25 @@ mod file;
 mod flags;
 mod health;
 mod load;
+mod policy;
+mod pools;
 mod reader;
 mod report;
+mod route;
 mod show;
 mod validate;
 mod values;
+mod work;
 
 pub use diff::Diff;
 pub use flags::Flags;
 pub use health::HealthConfig;
 pub use load::{FILE_SIZE_MAX, Loaded, Text, load, read};
 pub use report::Report;
+pub use route::RouteConfig;
 
-use crate::pool::{Policy, State};
-use crate::proxy::{Key, PathMode};
+use crate::pool::{Intake, Policy, State};
+use crate::proxy::{Key, Method, PathMode};
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -41,6 +46,11 @@ pub struct Config {
     pub backend_ports: BackendPorts,
     /// The pools of backends, at least one: the first takes what no rule gives to another.
     pub pools: Vec<PoolConfig>,
+    /// Which requests are for which pool: the first that matches says so.
+    pub routes: Vec<RouteConfig>,
+    /// `[work]`: what a request without a final response counts for, in hundredths of an average one;
+    /// by number of [`Method`].
+    pub work: [u16; Method::ALL.len()],
     /// Record-Route in dialog-forming requests.
     pub record_route: bool,
     /// Path in REGISTER.
@@ -64,6 +74,8 @@ pub struct Listener {
     pub bind: SocketAddr,
     /// Host (name or address, IPv6 without brackets) and port in Via, Record-Route and Path.
     pub advertise: Option<(String, u16)>,
+    /// Requests are answered where they came from, whether their Via has `rport` or not (RFC 3581).
+    pub force_rport: bool,
 }
 
 /// `backend_ports`.
@@ -82,10 +94,31 @@ pub struct PoolConfig {
     pub name: String,
     /// How new calls are spread.
     pub policy: Policy,
+    /// `header`: the header field that `header-hash` goes by.
+    pub hash_header: Option<String>,
+    /// `bound`, per cent of a fair share; `None`: a hash may give a backend more than that.
+    pub bound_percent: Option<u16>,
+    /// `source_header`: the header field that tells the backends where a request came from.
+    pub source_header: Option<String>,
     /// How its backends are probed.
     pub health: HealthConfig,
     /// At least one.
     pub backends: Vec<BackendConfig>,
+}
+
+impl PoolConfig {
+    /// A pool with nothing special about it.
+    pub fn new(name: impl Into<String>, policy: Policy, backends: Vec<BackendConfig>) -> Self {
+        Self {
+            name: name.into(),
+            policy,
+            hash_header: None,
+            bound_percent: None,
+            source_header: None,
+            health: HealthConfig::default(),
+            backends,
+        }
+    }
 }
 
 /// One `[[pool.backend]]`.
@@ -101,6 +134,8 @@ pub struct BackendConfig {
     pub state: State,
     /// Networks that this backend sends from.
     pub sources: Vec<IpNet>,
+    /// `priority`, `backup`, `dialogs_max`, `calls_per_second_max`.
+    pub intake: Intake,
 }
 
 /// `[limits]`.
@@ -110,6 +145,8 @@ pub struct Limits {
     pub max_message: usize,
     /// Pins in the whole process.
     pub pins: usize,
+    /// Requests in the whole process whose final response is awaited for the counts of load.
+    pub transactions: usize,
     /// Seconds until a silent dialog is forgotten.
     pub dialog_idle_s: u32,
     /// Seconds until a silent registration or subscription is forgotten.
@@ -158,6 +195,7 @@ impl Default for Limits {
         Self {
             max_message: 65_535,
             pins: 1_000_000,
+            transactions: 65_536,
             dialog_idle_s: 12 * 3_600,
             registration_idle_s: 70 * 60,
             receive_buffer: 4 << 20,

@@ -147,6 +147,25 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// The same, but not an empty array: who leaves out a condition does not write it.
+    pub(super) fn filled_list<T>(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        parse: impl Fn(&str) -> Result<T, Fault>,
+    ) -> Vec<At<T>> {
+        if let Some(value) = self.entries.get(key)
+            && value.get_ref().as_array().is_some_and(|items| items.is_empty())
+        {
+            self.notes.add(
+                Problem::error(format!("`{key}` lists nothing"))
+                    .at(self.notes.place(value), "expected one entry at least")
+                    .help(format!("remove the line, or write such as: {key} = {example}")),
+            );
+        }
+        self.list(key, example, parse)
+    }
+
     /// A whole number.
     pub(super) fn integer(
         &mut self,
@@ -193,23 +212,37 @@ impl<'a> Table<'a> {
 
     /// A number from 0 to 1, in thousandths, rounded.
     pub(super) fn share(&mut self, key: &'static str) -> Option<At<u16>> {
+        self.decimal(key, 1000, 0..=1000)
+    }
+
+    /// A number counted in parts of 1, rounded.
+    pub(super) fn decimal(
+        &mut self,
+        key: &'static str,
+        parts: u16,
+        allowed: RangeInclusive<u16>,
+    ) -> Option<At<u16>> {
         let value = self.ask(key)?;
+        let [least, most] =
+            [*allowed.start(), *allowed.end()].map(|edge| f64::from(edge) / f64::from(parts));
         let text = match value.get_ref() {
             DeValue::Float(number) => number.as_str(),
             DeValue::Integer(number) => number.as_str(),
             _ => {
-                self.wrong_type(key, value, "a number from 0 to 1", "0.5");
+                let middle = format!("{:?}", (least + most) / 2.0);
+                self.wrong_type(key, value, &format!("a number from {least} to {most}"), &middle);
                 return None;
             }
         };
         let place = self.notes.place(value);
         match text.parse::<f64>() {
-            Ok(number) if (0.0..=1.0).contains(&number) => {
-                Some(At { value: (number * 1000.0).round() as u16, place })
+            Ok(number) if (least..=most).contains(&number) => {
+                Some(At { value: (number * f64::from(parts)).round() as u16, place })
             }
             _ => {
                 let title = format!("`{key}` is out of range: {}", quoted(text));
-                self.notes.add(Problem::error(title).at(place, "expected 0.0 to 1.0"));
+                let label = format!("expected {least:?} to {most:?}");
+                self.notes.add(Problem::error(title).at(place, label));
                 None
             }
         }

@@ -277,8 +277,9 @@ pub(super) fn nearest<'a>(
     if found.len() > FOUND_CHARS_MAX {
         return None; // the distance takes quadratic time
     }
-    let found = found.to_ascii_lowercase().replace('-', "_");
-    let distance = |word: &str| strsim::damerau_levenshtein(&found, &word.replace('-', "_"));
+    let plain = |word: &str| word.to_ascii_lowercase().replace('-', "_");
+    let found = plain(found);
+    let distance = |word: &str| strsim::damerau_levenshtein(&found, &plain(word));
     let near = known.into_iter().map(|word| (distance(word), word)).min();
     near.filter(|(distance, word)| *distance <= (word.len() / 3).max(1)).map(|(_, word)| word)
 }

@@ -1,10 +1,11 @@
 //! A [`Config`] as a file that loads to the same: what `sipring check` prints.
 
-use super::health;
-use super::values::show_duration;
-use super::{BackendConfig, BackendPorts, Config, Listener, LogLevel};
-use crate::pool::{Policy, State};
+use super::values::{listed, show_duration};
+use super::{BackendConfig, BackendPorts, Config, Listener, LogLevel, PoolConfig};
+use super::{health, policy, route, work};
+use crate::pool::State;
 use crate::proxy::{Key, PathMode};
+use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
 
@@ -28,18 +29,16 @@ impl Display for Config {
         for listener in &self.listeners {
             show_listener(f, listener)?;
         }
-        let (policy, hash) = policy(self.pools[0].policy);
-        writeln!(f, "\n[[pool]]\nname = \"{}\"\npolicy = \"{policy}\"", self.pools[0].name)?;
-        if let Some(hash) = hash {
-            writeln!(f, "hash = \"{hash}\"")?;
+        self.pools.iter().try_for_each(|pool| show_pool(f, pool))?;
+        for (place, route) in self.routes.iter().enumerate() {
+            route::show(f, place + 1, route)?;
         }
-        health::show(f, &self.pools[0].health)?;
-        for backend in &self.pools[0].backends {
-            show_backend(f, backend)?;
-        }
+        writeln!(f, "\n# {}", self.otherwise())?;
+        work::show(f, &self.work)?;
         let limits = self.limits;
         writeln!(f, "\n[limits]\nmax_message = {}", limits.max_message)?;
         writeln!(f, "pins = {}", limits.pins)?;
+        writeln!(f, "transactions = {}", limits.transactions)?;
         writeln!(f, "dialog_idle = \"{}\"", show_duration(limits.dialog_idle_s))?;
         writeln!(f, "registration_idle = \"{}\"", show_duration(limits.registration_idle_s))?;
         writeln!(f, "receive_buffer = {}", limits.receive_buffer)?;
@@ -58,9 +57,53 @@ impl Display for Config {
 
 fn show_listener(f: &mut Formatter<'_>, listener: &Listener) -> fmt::Result {
     writeln!(f, "\n[[listener]]\nbind = \"udp:{}\"", listener.bind)?;
-    match advertised(listener) {
-        Some(text) => writeln!(f, "advertise = \"{text}\""),
-        None => Ok(()),
+    if let Some(text) = advertised(listener) {
+        writeln!(f, "advertise = \"{text}\"")?;
+    }
+    writeln!(f, "force_rport = {}", listener.force_rport)
+}
+
+fn show_pool(f: &mut Formatter<'_>, pool: &PoolConfig) -> fmt::Result {
+    let (policy, hash) = policy::name(pool.policy);
+    writeln!(f, "\n[[pool]]\nname = \"{}\"\npolicy = \"{policy}\"", pool.name)?;
+    if let Some(hash) = hash {
+        writeln!(f, "hash = \"{hash}\"")?;
+    }
+    if let Some(header) = &pool.hash_header {
+        writeln!(f, "header = \"{header}\"")?;
+    }
+    if let Some(percent) = pool.bound_percent {
+        writeln!(f, "bound = {}", work::decimal(percent))?;
+    }
+    if let Some(header) = &pool.source_header {
+        writeln!(f, "source_header = \"{header}\"")?;
+    }
+    for line in pool.tiers_in_words() {
+        writeln!(f, "# {line}")?;
+    }
+    health::show(f, &pool.health)?;
+    pool.backends.iter().try_for_each(|backend| show_backend(f, backend))
+}
+
+impl PoolConfig {
+    /// Who takes calls, in the order in which they are asked: one line for each tier. Empty where all
+    /// are equal.
+    pub fn tiers_in_words(&self) -> Vec<String> {
+        let mut tiers: BTreeMap<u32, Vec<&BackendConfig>> = BTreeMap::new();
+        for backend in &self.backends {
+            tiers.entry(backend.intake.tier()).or_default().push(backend);
+        }
+        let line = |(number, members): (usize, &Vec<&BackendConfig>)| {
+            let intake = members[0].intake;
+            let which = match intake.backup {
+                true if intake.priority == 0 => "backup".to_owned(),
+                true => format!("backup, priority {}", intake.priority),
+                false => format!("priority {}", intake.priority),
+            };
+            let names: Vec<_> = members.iter().map(|backend| backend.name.as_str()).collect();
+            format!("tier {} ({which}): {}", number + 1, names.join(", "))
+        };
+        if tiers.len() < 2 { Vec::new() } else { tiers.values().enumerate().map(line).collect() }
     }
 }
 
@@ -77,25 +120,22 @@ fn show_backend(f: &mut Formatter<'_>, backend: &BackendConfig) -> fmt::Result {
     let address: SocketAddr = backend.address;
     writeln!(f, "\n[[pool.backend]]\nname = \"{}\"\naddress = \"{address}\"", backend.name)?;
     writeln!(f, "weight = {}\nstate = \"{}\"", backend.weight, state(backend.state))?;
-    if backend.sources.is_empty() {
-        return Ok(());
+    let intake = backend.intake;
+    writeln!(f, "priority = {}\nbackup = {}", intake.priority, intake.backup)?;
+    if let Some(max) = intake.calls_max {
+        writeln!(f, "dialogs_max = {max}")?;
     }
-    let sources: Vec<String> = backend.sources.iter().map(|net| format!("\"{net}\"")).collect();
-    writeln!(f, "source = [{}]", sources.join(", "))
+    if let Some(max) = intake.calls_per_second_max {
+        writeln!(f, "calls_per_second_max = {max}")?;
+    }
+    let sources: Vec<String> = backend.sources.iter().map(ToString::to_string).collect();
+    writeln!(f, "source = {}", listed(&sources))
 }
 
 fn show_key(f: &mut Formatter<'_>, name: &str, key: Option<Key>) -> fmt::Result {
     match key {
         Some(key) => writeln!(f, "# {name}: set (number {})", key.number),
         None => writeln!(f, "# {name}: not set"),
-    }
-}
-
-pub(super) fn policy(policy: Policy) -> (&'static str, Option<&'static str>) {
-    match policy {
-        Policy::CALL_ID_HASH => ("call-id-hash", Some("rendezvous")),
-        Policy::CALL_ID_HASH_MAGLEV => ("call-id-hash", Some("maglev")),
-        _ => ("round-robin", None),
     }
 }
 

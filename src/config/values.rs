@@ -37,13 +37,17 @@ pub(super) fn one_of<T: Copy>(what: &str, text: &str, words: &[(&str, T)]) -> Re
         return Ok(*value);
     }
     let list: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
-    let fault = Fault::new(
-        0..text.len(),
-        format!("unknown {what} {}", quoted(text)),
-        format!("expected {}", list.join(" or ")),
-    );
-    Err(match nearest(text, words.iter().map(|(word, _)| *word)) {
-        Some(near) => fault.help(format!("did you mean \"{near}\"?")),
+    let title = format!("unknown {what} {}", quoted(text));
+    let near = nearest(text, words.iter().map(|(word, _)| *word));
+    let near = near.map(|near| format!("did you mean \"{near}\"?"));
+    if words.len() > LISTED_MAX {
+        let all = format!("they are {}", list.join(", "));
+        let help = near.map_or(all.clone(), |near| format!("{near} {all}"));
+        return Err(Fault::new(0..text.len(), title, format!("no {what} that there is")).help(help));
+    }
+    let fault = Fault::new(0..text.len(), title, format!("expected {}", list.join(" or ")));
+    Err(match near {
+        Some(near) => fault.help(near),
         None => fault,
     })
 }
@@ -214,6 +218,71 @@ pub(super) fn name(text: &str) -> Result<String, Fault> {
     Ok(text.to_owned())
 }
 
+/// The name of a header field: a token (RFC 3261 25.1).
+pub(super) fn header_name(text: &str) -> Result<String, Fault> {
+    let allowed = |letter: char| letter.is_ascii_alphanumeric() || "-.!%*_+`'~".contains(letter);
+    if let Some((at, bad)) = text.char_indices().find(|(_, letter)| !allowed(*letter)) {
+        let title = format!("{} is not the name of a header field", quoted(text));
+        return Err(Fault::new(at..at + bad.len_utf8(), title, "not here"));
+    }
+    if text.is_empty() || text.len() > NAME_SIZE_MAX {
+        let title = format!("the header field {} has {} characters", quoted(text), text.len());
+        return Err(Fault::new(0..text.len(), title, format!("expected 1 to {NAME_SIZE_MAX}")));
+    }
+    Ok(text.to_owned())
+}
+
+/// `source_header`: a header field that is ours to write, and to take away where a client wrote it.
+pub(super) fn source_header(text: &str) -> Result<String, Fault> {
+    let name = header_name(text)?;
+    if name.len() > 2 && name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("x-")) {
+        return Ok(name);
+    }
+    let known = NOT_OURS.iter().any(|word| word.eq_ignore_ascii_case(&name)) || name.len() == 1;
+    if known {
+        let title = format!("{} has a meaning of its own", quoted(text));
+        return Err(Fault::new(0..text.len(), title, "what clients write there must stay")
+            .help("take one that nobody else writes, such as \"X-Real-Source\""));
+    }
+    Ok(name)
+}
+
+/// Header fields that SIP needs as they are (RFC 3261 20 and others).
+const NOT_OURS: [&str; 32] = [
+    "Accept",
+    "Allow",
+    "Authorization",
+    "Call-ID",
+    "Contact",
+    "Content-Length",
+    "Content-Type",
+    "CSeq",
+    "Date",
+    "Event",
+    "Expires",
+    "From",
+    "Max-Forwards",
+    "MIME-Version",
+    "P-Asserted-Identity",
+    "Path",
+    "Proxy-Authorization",
+    "Proxy-Require",
+    "RAck",
+    "Record-Route",
+    "Refer-To",
+    "Replaces",
+    "Require",
+    "Route",
+    "RSeq",
+    "Service-Route",
+    "Session-Expires",
+    "Subscription-State",
+    "Supported",
+    "To",
+    "User-Agent",
+    "Via",
+];
+
 /// A Unix socket's path: absolute, for it must not hang on where the process was started, and no
 /// longer than the kernel takes (unix(7): 108 bytes with the NUL).
 pub(super) fn socket_path(text: &str) -> Result<PathBuf, Fault> {
@@ -229,6 +298,13 @@ pub(super) fn socket_path(text: &str) -> Result<PathBuf, Fault> {
         return wrong(title, "at most 107 bytes");
     }
     Ok(PathBuf::from(text))
+}
+
+/// A list of strings as TOML has it.
+pub(super) fn listed(items: &[String]) -> String {
+    let items: Vec<_> =
+        items.iter().map(|item| toml::Value::from(item.as_str()).to_string()).collect();
+    format!("[{}]", items.join(", "))
 }
 
 /// A duration as [`duration_s`] reads it.
@@ -248,6 +324,9 @@ pub(super) fn show_duration_ms(ms: u64) -> String {
         _ => format!("{ms}ms"),
     }
 }
+
+/// Words that a label can list on one line.
+const LISTED_MAX: usize = 5;
 
 /// Characters of a name.
 const NAME_SIZE_MAX: usize = 64;

@@ -2,18 +2,16 @@
 //!
 //! The control thread holds one; tests and the demo hold theirs in their own process.
 
-use super::fleet::{Admin, Fleet, UnknownBackend, Who};
+use super::fleet::{Admin, Fleet, PoolSpec, UnknownBackend, Who};
 use super::kernel_drops::KernelDrops;
 use super::listeners::Leaving;
 use super::plan::{self, Network, Outline};
 use super::{Failure, log, ports, prober};
-use crate::config::{Config, Listener};
+use crate::config::{Config, Listener, PoolConfig};
 use crate::io::os;
 use crate::metrics::{Cells, Metrics, Probes, Reloads, SocketDrops, Source};
-use crate::pool::{BackendId, GroupSpec, Pool, PoolError};
-use crate::proxy::{
-    FailoverSettings, Key, Keys, LocalSocket, Role, Settings, Side, SinceStart, WORK,
-};
+use crate::pool::{BackendId, BackendSpec, Pool, PoolError};
+use crate::proxy::{FailoverSettings, Key, Keys, LocalSocket, Role, Settings, Side, SinceStart};
 use crate::worker::{Answer, Plan, Workers};
 use arc_swap::ArcSwap;
 use std::net::SocketAddr;
@@ -84,12 +82,8 @@ impl Balancer {
         let Outline { sockets, sides, backends } = outline;
         let workers = sides.len();
         let started = SystemTime::now();
-        let mut fleet = Fleet::new(backends, started);
-        fleet.watch(
-            Arc::new(config.pools[0].health.clone()),
-            prober::moment(),
-            &mut prober::random,
-        );
+        let mut fleet = Fleet::new(pools(&config, backends), started);
+        fleet.watch(prober::moment(), &mut prober::random);
         let pool = Arc::new(ArcSwap::from_pointee(build(&fleet, &config)?));
         let settings = settings(&config, keys(&config)?, &sockets, sides);
         let ids: Vec<_> = pool.load().backends().iter().map(|backend| backend.id).collect();
@@ -300,11 +294,22 @@ impl Balancer {
 
 /// The pool that follows from fleet and config.
 pub(super) fn build(fleet: &Fleet, config: &Config) -> Result<Pool, PoolError> {
-    let group = GroupSpec {
-        leaving: fleet.leaving(),
-        ..GroupSpec::new(&config.pools[0].name, config.pools[0].policy, fleet.effective())
+    let group = |(place, pool): (usize, &PoolConfig)| {
+        let (staying, leaving) = fleet.effective(place);
+        pool.group(staying, leaving)
     };
-    Pool::build_groups(&[group], Vec::new(), config.cluster.hash_seed)
+    let groups: Vec<_> = config.pools.iter().enumerate().map(group).collect();
+    Pool::build_groups(&groups, config.rules(), config.cluster.hash_seed)
+}
+
+/// What the fleet is told of the config's pools, with their backends as the plan has them.
+pub(super) fn pools(config: &Config, backends: Vec<Vec<BackendSpec>>) -> Vec<PoolSpec> {
+    let pool = |(pool, backends): (&PoolConfig, Vec<BackendSpec>)| PoolSpec {
+        name: pool.name.clone(),
+        health: Arc::new(pool.health.clone()),
+        backends,
+    };
+    config.pools.iter().zip(backends).map(pool).collect()
 }
 
 /// The machine's answers that the plan needs.
@@ -321,7 +326,8 @@ pub(super) fn ask_network(config: &Config) -> Result<Network, Failure> {
         Vec::new()
     };
     let towards = |address| os::source_address_towards(address).map_err(|e| e.to_string());
-    let sources = config.pools[0].backends.iter().map(|backend| towards(backend.address)).collect();
+    let backends = config.pools.iter().flat_map(|pool| &pool.backends);
+    let sources = backends.map(|backend| towards(backend.address)).collect();
     Ok(Network { local, sources })
 }
 
@@ -341,11 +347,11 @@ fn settings(
             since_start: SinceStart::default(),
             aliases: Vec::new(),
             pins_max: config.limits.pins / workers,
-            transactions_max: config.limits.pins / workers,
-            work: WORK,
+            transactions_max: (config.limits.transactions / workers).max(1),
             draining: false,
             // What follows is set again by each reload.
             failover: failover(config, workers),
+            work: config.work,
             record_route: config.record_route,
             path: config.path,
             max_message: config.limits.max_message,

@@ -11,7 +11,7 @@ mod change;
 mod health;
 
 pub use change::Calls;
-pub use health::{Moment, Probed};
+pub use health::{Due, Moment, Probed};
 
 use crate::config::HealthConfig;
 use crate::pool::health::{FULL_SHARE, Health};
@@ -49,6 +49,28 @@ impl fmt::Display for Who {
             Self::Pool => "pool",
         })
     }
+}
+
+/// What the config says of a pool.
+#[derive(Clone, Debug)]
+pub struct PoolSpec {
+    /// Its name.
+    pub name: String,
+    /// How its backends are watched.
+    pub health: Arc<HealthConfig>,
+    /// Those that it has.
+    pub backends: Vec<BackendSpec>,
+}
+
+/// A pool at run time.
+#[derive(Clone, Debug)]
+pub struct PoolState {
+    /// Its name.
+    pub name: String,
+    /// How its backends are watched.
+    pub health: Arc<HealthConfig>,
+    /// Too little of it is up: health is ignored.
+    pub panic: bool,
 }
 
 /// What the administrator wants of a backend.
@@ -101,6 +123,8 @@ pub struct Known<T> {
 pub struct Member {
     /// What the config says.
     pub spec: BackendSpec,
+    /// The name of its pool; of one that is leaving, which may be gone.
+    pub pool: String,
     /// What the administrator wants.
     pub admin: Known<Admin>,
     /// Whether it answers.
@@ -117,6 +141,8 @@ pub struct Member {
     pub probed: Probed,
     /// `None`: it is not watched, or not yet.
     health: Option<Health>,
+    /// It came while the balancer ran: it starts slowly.
+    joined: bool,
     /// The part of its weight that counts now: less than [`FULL_SHARE`] during slow start.
     share: u16,
 }
@@ -131,7 +157,7 @@ pub struct Awaited {
 }
 
 impl Member {
-    fn new(spec: BackendSpec, now: SystemTime) -> Self {
+    fn new(pool: &str, spec: BackendSpec, now: SystemTime) -> Self {
         let known = |reason: &str| (reason.to_owned(), now, Who::Config);
         let (reason, since, who) = known("configured");
         let admin = Known { value: Admin::from(spec.state), reason, since, who };
@@ -139,6 +165,7 @@ impl Member {
         let up = Known { value: true, reason, since, who };
         let mut member = Self {
             spec,
+            pool: pool.to_owned(),
             admin,
             up,
             overridden: false,
@@ -147,6 +174,7 @@ impl Member {
             leaving: None,
             probed: Probed::default(),
             health: None,
+            joined: false,
             share: FULL_SHARE,
         };
         member.await_calls(now, None);
@@ -178,8 +206,10 @@ impl Member {
 pub struct Event {
     /// When.
     pub at: SystemTime,
-    /// Which backend; `*` for the whole pool.
+    /// Which backend; `*` for a whole pool.
     pub backend: String,
+    /// The pool that it is in.
+    pub pool: String,
     /// What it is now: "drain", "up", "weight 3", "panic".
     pub what: String,
     /// Why.
@@ -205,17 +235,20 @@ pub struct Fleet {
     events: VecDeque<Event>,
     /// Events ever, those that are no more kept too.
     noted: u64,
-    health: Arc<HealthConfig>,
-    /// Too little is up: health is ignored.
-    panic: bool,
+    /// In the order of the config.
+    pools: Vec<PoolState>,
 }
 
 impl Fleet {
     /// As the config has them; health is not watched until [`Fleet::watch`].
-    pub fn new(specs: Vec<BackendSpec>, now: SystemTime) -> Self {
-        let members = specs.into_iter().map(|spec| Member::new(spec, now)).collect();
-        let health = Arc::new(HealthConfig { enabled: false, ..HealthConfig::default() });
-        Self { members, events: VecDeque::new(), noted: 0, health, panic: false }
+    pub fn new(specs: Vec<PoolSpec>, now: SystemTime) -> Self {
+        let mut fleet =
+            Self { members: Vec::new(), events: VecDeque::new(), noted: 0, pools: Vec::new() };
+        for PoolSpec { name, health, backends } in specs {
+            fleet.members.extend(backends.into_iter().map(|spec| Member::new(&name, spec, now)));
+            fleet.pools.push(PoolState { name, health, panic: false });
+        }
+        fleet
     }
 
     /// Every backend, in the order of the config; then those that are leaving.
@@ -228,25 +261,29 @@ impl Fleet {
         self.events.iter()
     }
 
-    /// What the workers are to see of those that the config has.
-    pub fn effective(&self) -> Vec<BackendSpec> {
-        self.seen(|one| one.leaving.is_none())
+    /// Every pool, in the order of the config.
+    pub fn pools(&self) -> &[PoolState] {
+        &self.pools
     }
 
-    /// What the workers are to see of those that have left the config.
-    pub fn leaving(&self) -> Vec<BackendSpec> {
-        self.seen(|one| one.leaving.is_some())
+    /// What the workers are to see of the backends of a pool: those that stay, and those on their way
+    /// out. `place` is the pool's in the order of the config.
+    pub fn effective(&self, place: usize) -> (Vec<BackendSpec>, Vec<BackendSpec>) {
+        let (scale, panic) = (self.scale(place), self.pools[place].panic);
+        let members = self.members.iter().filter(|one| self.pool_of(one) == place);
+        let (leaving, staying): (Vec<_>, Vec<_>) = members.partition(|one| one.leaving.is_some());
+        let seen = |of: Vec<&Member>| of.iter().map(|one| one.effective(panic, scale)).collect();
+        (seen(staying), seen(leaving))
     }
 
     /// What the workers are to see of one.
     pub fn seen_of(&self, member: &Member) -> BackendSpec {
-        member.effective(self.panic, 1)
+        member.effective(self.pools[self.pool_of(member)].panic, 1)
     }
 
-    fn seen(&self, which: impl Fn(&Member) -> bool) -> Vec<BackendSpec> {
-        let scale = self.scale();
-        let members = self.members.iter().filter(|one| which(one));
-        members.map(|member| member.effective(self.panic, scale)).collect()
+    /// The place of its pool; who has outlived it is with the first one.
+    fn pool_of(&self, member: &Member) -> usize {
+        self.pools.iter().position(|pool| pool.name == member.pool).unwrap_or(0)
     }
 
     /// Sets what the administrator wants. `Ok(false)`: it was so already.
@@ -269,7 +306,9 @@ impl Fleet {
         member.overridden = who != Who::Config && value != Admin::from(member.spec.state);
         member.admin = Known { value, reason: reason.clone(), since: now, who: who.clone() };
         member.await_calls(now, None);
-        self.note(Event { at: now, backend: backend.into(), what: value.to_string(), reason, who });
+        let pool = member.pool.clone();
+        let (backend, what) = (backend.to_owned(), value.to_string());
+        self.note(Event { at: now, backend, pool, what, reason, who });
         Ok(true)
     }
 
@@ -301,9 +340,20 @@ impl Fleet {
     pub fn log_since(&self, noted: u64) {
         let new = usize::try_from(self.noted - noted).unwrap_or(usize::MAX);
         for event in self.events.iter().skip(self.events.len().saturating_sub(new)) {
-            let Event { backend, what, reason, who, .. } = event;
-            tracing::info!("backend {backend:?}: {what} ({reason}, by {who})");
+            let Event { backend, pool, what, reason, who, .. } = event;
+            match backend.as_str() {
+                "*" => tracing::info!("pool {pool:?}: {what} ({reason}, by {who})"),
+                _ => tracing::info!("backend {backend:?}: {what} ({reason}, by {who})"),
+            }
         }
+    }
+}
+
+#[cfg(test)]
+impl PoolSpec {
+    pub(super) fn unwatched(backends: Vec<BackendSpec>) -> Self {
+        let health = Arc::new(HealthConfig { enabled: false, ..HealthConfig::default() });
+        Self { name: "default".to_owned(), health, backends }
     }
 }
 
@@ -325,11 +375,11 @@ mod tests {
         };
         let specs =
             vec![spec("a", State::Ready), spec("b", State::Drained), spec("c", State::Down)];
-        Fleet::new(specs, SystemTime::UNIX_EPOCH)
+        Fleet::new(vec![PoolSpec::unwatched(specs)], SystemTime::UNIX_EPOCH)
     }
 
     fn states(fleet: &Fleet) -> Vec<State> {
-        fleet.effective().iter().map(|spec| spec.state).collect()
+        fleet.effective(0).0.iter().map(|spec| spec.state).collect()
     }
 
     fn later() -> SystemTime {

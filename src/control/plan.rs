@@ -12,9 +12,9 @@
 //! 4. Worker i sends to the backends from the i-th port, or from a listener where the config says so.
 
 use super::Failure;
-use crate::config::{BackendPorts, Config, Listener};
+use crate::config::{BackendPorts, Config, Listener, PoolConfig};
 use crate::limits::SOCKETS_MAX;
-use crate::pool::{BackendSpec, Intake};
+use crate::pool::BackendSpec;
 use crate::proxy::{LocalSocket, Role, Side, SocketIndex};
 use std::net::{IpAddr, SocketAddr};
 
@@ -26,7 +26,8 @@ const SIDES_MAX: usize = 256;
 pub(super) struct Network {
     /// Its addresses; needed for wildcard listeners only.
     pub(super) local: Vec<IpAddr>,
-    /// For each backend of the config, in order: the local address towards it, or why there is none.
+    /// For each backend of the config, in order of the pools: the local address towards it, or why
+    /// there is none.
     pub(super) sources: Vec<Result<IpAddr, String>>,
 }
 
@@ -37,8 +38,8 @@ pub(super) struct Outline {
     pub(super) sockets: Vec<LocalSocket>,
     /// The sides of each worker.
     pub(super) sides: Vec<Vec<Side>>,
-    /// In order of the config.
-    pub(super) backends: Vec<BackendSpec>,
+    /// Those of each pool, in order of the config.
+    pub(super) backends: Vec<Vec<BackendSpec>>,
 }
 
 /// Lays out the sockets of so many workers.
@@ -97,7 +98,7 @@ pub(super) fn listener_sockets(
     local: &[IpAddr],
 ) -> Result<Vec<LocalSocket>, Failure> {
     let mut sockets: Vec<LocalSocket> = Vec::new();
-    for listener in listeners {
+    for (number, listener) in (0..).zip(listeners) {
         for address in expanded(listener, listeners, local)? {
             if sockets.iter().any(|socket| socket.address == address) {
                 return Err(Failure::config(format!(
@@ -105,7 +106,12 @@ pub(super) fn listener_sockets(
                 )));
             }
             let advertise = listener.advertise.clone();
-            sockets.push(LocalSocket { advertise, ..LocalSocket::new(address, Role::Listener) });
+            sockets.push(LocalSocket {
+                advertise,
+                listener: Some(number),
+                force_rport: listener.force_rport,
+                ..LocalSocket::new(address, Role::Listener)
+            });
         }
     }
     Ok(sockets)
@@ -145,7 +151,7 @@ pub(super) fn backends_on(
     network: &Network,
     locals: &[IpAddr],
     sockets: &[LocalSocket],
-) -> Result<Vec<BackendSpec>, Failure> {
+) -> Result<Vec<Vec<BackendSpec>>, Failure> {
     let (_, backends) = backends_by_side(config, network, Some(locals))?;
     refuse_own_address(&backends, sockets)?;
     Ok(backends)
@@ -157,10 +163,10 @@ fn backends_by_side(
     config: &Config,
     network: &Network,
     fixed: Option<&[IpAddr]>,
-) -> Result<(Vec<IpAddr>, Vec<BackendSpec>), Failure> {
-    let backends = &config.pools[0].backends;
-    let mut sources = Vec::with_capacity(backends.len());
-    for (backend, source) in backends.iter().zip(&network.sources) {
+) -> Result<(Vec<IpAddr>, Vec<Vec<BackendSpec>>), Failure> {
+    let backends = || config.pools.iter().flat_map(|pool| &pool.backends);
+    let mut sources = Vec::with_capacity(network.sources.len());
+    for (backend, source) in backends().zip(&network.sources) {
         let what = format!("backend {:?} ({})", backend.name, backend.address);
         match source {
             Ok(ip) if is_link_local_v6(ip) => {
@@ -191,16 +197,10 @@ fn backends_by_side(
             locals.len()
         )));
     }
-    let specs = backends.iter().zip(&sources).map(|(backend, source)| BackendSpec {
-        name: backend.name.clone(),
-        address: backend.address,
-        weight: backend.weight,
-        state: backend.state,
-        sources: backend.sources.clone(),
-        side: locals.iter().position(|local| local == source).unwrap_or_default() as u8,
-        intake: Intake::default(),
-    });
-    let specs = specs.collect();
+    let side = |source| locals.iter().position(|local| local == source).unwrap_or_default() as u8;
+    let mut specs = backends().zip(&sources).map(|(backend, source)| backend.spec(side(source)));
+    let of_pool = |pool: &PoolConfig| specs.by_ref().take(pool.backends.len()).collect();
+    let specs = config.pools.iter().map(of_pool).collect();
     Ok((locals, specs))
 }
 
@@ -280,10 +280,13 @@ impl Layout<'_> {
 }
 
 /// A backend that is ourselves would send every call round until Max-Forwards is used up.
-fn refuse_own_address(backends: &[BackendSpec], sockets: &[LocalSocket]) -> Result<(), Failure> {
+fn refuse_own_address(
+    backends: &[Vec<BackendSpec>],
+    sockets: &[LocalSocket],
+) -> Result<(), Failure> {
     let is_own =
         |backend: &&BackendSpec| sockets.iter().any(|socket| socket.address == backend.address);
-    match backends.iter().find(is_own) {
+    match backends.iter().flatten().find(is_own) {
         Some(backend) => Err(Failure::config(format!(
             "backend {:?} ({}) is this balancer's own socket: correct the backend's address, or move \
              the listener or backend_ports",

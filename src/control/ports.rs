@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     fn listener(bind: &str) -> Listener {
-        Listener { bind: bind.parse().expect("an address"), advertise: None }
+        Listener { bind: bind.parse().expect("an address"), advertise: None, force_rport: false }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! workers' counts go into the fleet; 2. slow starts move on; 3. one new pool is published if anything
 //! has changed; 4. probes that are due start, each in a task with a socket of its own.
 
-use super::fleet::{Fleet, Moment};
+use super::fleet::{Due, Fleet, Moment, PoolState};
 use super::probe::{Ended, Question, probe};
 use super::runtime::{Runtime, spawn, with};
 use super::{Balancer, Failure};
@@ -14,7 +14,6 @@ use crate::metrics::{BackendOutcome, Cells, ProbeFigures};
 use crate::pool::BackendId;
 use crate::pool::health::Traffic;
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -80,7 +79,7 @@ impl Watch<'_> {
             }
             changed |= fleet.traffic(&met, now);
             changed |= look && fleet.ramp(now.ms);
-            let due = fleet.probes_due(now.ms, &mut random);
+            let due = fleet.probes_due(now.ms);
             if !due.is_empty() {
                 self.start(due, fleet);
             }
@@ -104,10 +103,11 @@ impl Watch<'_> {
         }
     }
 
-    fn start(&self, due: Vec<(String, SocketAddr)>, fleet: &Fleet) {
-        let question = Rc::new(Question::new(fleet.health()));
-        for (backend, address) in due {
-            let (question, sender) = (question.clone(), self.sender.clone());
+    fn start(&self, due: Vec<Due>, fleet: &Fleet) {
+        let question = |pool: &PoolState| Rc::new(Question::new(&pool.health));
+        let questions: Vec<_> = fleet.pools().iter().map(question).collect();
+        for Due { backend, address, pool } in due {
+            let (question, sender) = (questions[pool].clone(), self.sender.clone());
             let permits = self.permits.clone();
             spawn(async move {
                 let _permit = permits.acquire().await;
@@ -145,7 +145,9 @@ impl Watch<'_> {
                 let figures = ProbeFigures { up, good, seconds, ups, downs };
                 (BackendId::of_name(&member.spec.name), figures)
             });
-            self.balancer.probes().set(figures, fleet.is_in_panic());
+            let panics = fleet.pools().iter().filter(|pool| pool.panic);
+            let panics = panics.map(|pool| pool.name.clone()).collect();
+            self.balancer.probes().set(figures, panics);
         });
     }
 }

@@ -1,7 +1,7 @@
 //! Another configuration while it runs: validated before it comes here, compared, and published once;
 //! or refused, with everything as it was.
 
-use super::balancer::{Balancer, Live, ask_network, build};
+use super::balancer::{Balancer, Live, ask_network, build, pools};
 use super::listeners::{self, Followed};
 use super::{Failure, log, plan, prober};
 use crate::config::{Config, Diff};
@@ -81,10 +81,9 @@ impl Balancer {
         let locals: Vec<_> = sides.iter().map(|side| side.local).collect();
         let specs = plan::backends_on(&config, &network, &locals, &followed.sockets)?;
         let mut fleet = live.fleet.clone();
-        let health = Arc::new(config.pools[0].health.clone());
-        fleet.watch(health, prober::moment(), &mut prober::random); // first: who joins starts slowly
         let remove_timeout = Duration::from_secs(config.limits.remove_timeout_s.into());
-        fleet.reload(specs, remove_timeout, now);
+        fleet.reload(pools(&config, specs), remove_timeout, now);
+        fleet.watch(prober::moment(), &mut prober::random);
         fleet.settle(now);
         let pool = build(&fleet, &config)?;
         let settings =
@@ -127,6 +126,7 @@ fn reconfigured(old: &Settings, config: &Config, followed: &Followed) -> Arc<Set
         since_start: followed.since_start.clone(),
         sides: followed.sides(&old.sides),
         keys: keys(&old.keys, config),
+        work: config.work,
         record_route: config.record_route,
         path: config.path,
         max_message: config.limits.max_message,

@@ -290,12 +290,16 @@ impl Scrape {
             [("up", figures.ups), ("down", figures.downs)]
                 .map(|(to, count)| (vec![backend.spec.name.clone(), to.to_owned()], count as f64))
         });
+        let panics = pool.groups().iter().map(|group| {
+            let panic = self.source.probes.is_in_panic(group.name());
+            (vec![group.name()], f64::from(u8::from(panic)))
+        });
         vec![
             of_each(declared::BACKEND_UP, |figures| f64::from(u8::from(figures.up))),
             of_each(declared::PROBE_SUCCESS, |figures| f64::from(u8::from(figures.good))),
             of_each(declared::PROBE_DURATION, |figures| figures.seconds),
             family(declared::PROBE_TRANSITIONS, transitions),
-            single(declared::POOL_PANIC, f64::from(u8::from(self.source.probes.is_panic()))),
+            family(declared::POOL_PANIC, panics),
         ]
     }
 

@@ -126,8 +126,8 @@ metrics! {
         "How long the last probe took, from its first datagram to its end.";
     PROBE_TRANSITIONS = Counter "sipring_probe_transitions_total" ["backend", "to"]
         "Times that the backend came up and went down, by probes or traffic.";
-    POOL_PANIC = Gauge "sipring_pool_panic" []
-        "1 while so little of the weight is up that health is ignored.";
+    POOL_PANIC = Gauge "sipring_pool_panic" ["pool"]
+        "1 while so little of a pool's weight is up that health is ignored, 0 else.";
 
     PINS = Gauge "sipring_pins" []
         "Call-IDs that are remembered with their backend.";

@@ -33,13 +33,18 @@ pub struct Probes(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     figures: HashMap<BackendId, ProbeFigures>,
-    panic: bool,
+    /// The names of the pools that are in a panic.
+    panics: Vec<String>,
 }
 
 impl Probes {
-    /// Replaces everything.
-    pub fn set(&self, figures: impl Iterator<Item = (BackendId, ProbeFigures)>, panic: bool) {
-        let state = State { figures: figures.collect(), panic };
+    /// Replaces everything; `panics` are the names of the pools that are in a panic.
+    pub fn set(
+        &self,
+        figures: impl Iterator<Item = (BackendId, ProbeFigures)>,
+        panics: Vec<String>,
+    ) {
+        let state = State { figures: figures.collect(), panics };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
@@ -48,7 +53,8 @@ impl Probes {
         state.figures.get(&backend).copied().unwrap_or_default()
     }
 
-    pub(super) fn is_panic(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).panic
+    pub(super) fn is_in_panic(&self, pool: &str) -> bool {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.panics.iter().any(|name| name == pool)
     }
 }

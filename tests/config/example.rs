@@ -22,7 +22,7 @@ fn example(live: impl Fn(&str) -> Option<&str>) -> String {
 
 /// `#key = value`.
 fn default_line(line: &str) -> Option<&str> {
-    line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()))
+    line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()))
 }
 
 /// `# e.g. key = value`.

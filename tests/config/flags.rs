@@ -86,7 +86,7 @@ fn policy_flag_leaves_the_files_hash_without_effect() {
         LARGEST,
         &flags,
         r#"
-warning: `hash` goes with the policy call-id-hash only
+warning: `hash` goes with the policies by hash only
   --> sipring.toml:21:8
    |
 21 | hash = "maglev"
@@ -120,8 +120,8 @@ error: there is no backend
 fn every_wrong_flag_is_shown_with_its_value() {
     let flags = Flags {
         listen: words(&["ws:0.0.0.0:80"]),
-        backend: words(&["10.0.0.11,weight=x,wieght=2,priority=1,name", "10.0.0.300"]),
-        policy: Some("least-dialogs".to_owned()),
+        backend: words(&["10.0.0.11,weight=x,wieght=2,priority=-1,backup=yes,name", "10.0.0.300"]),
+        policy: Some("least-dialog".to_owned()),
         workers: Some("257".to_owned()),
         admin: Some("[::1".to_owned()),
         backend_ports: Some("9-8".to_owned()),
@@ -159,41 +159,47 @@ error: transport `ws` comes with a later version
  |
  = help: did you mean "udp:0.0.0.0:80"?
 
-error: policy `least-dialogs` comes with a later version
+error: unknown policy `least-dialog`
 --> --policy:1:1
  |
- | least-dialogs
- | ^^^^^^^^^^^^^ not in this version
+ | least-dialog
+ | ^^^^^^^^^^^^ no policy that there is
  |
- = help: policies of this version: call-id-hash, round-robin
+ = help: did you mean "least-dialogs"? they are "call-id-hash", "source-hash", "aor-hash", "header-hash", "round-robin", "random", "least-dialogs", "least-transactions", "least-work", "latency"
 
 error: weight `x` is not a number
 --> --backend:1:18
  |
- | 10.0.0.11,weight=x,wieght=2,priority=1,name
+ | 10.0.0.11,weight=x,wieght=2,priority=-1,backup=yes,name
  |                  ^ expected 0 to 65535
 
 error: unknown `wieght` in --backend
 --> --backend:1:20
  |
- | 10.0.0.11,weight=x,wieght=2,priority=1,name
- |                    ^^^^^^ expected weight=N, priority=N or name=S
+ | 10.0.0.11,weight=x,wieght=2,priority=-1,backup=yes,name
+ |                    ^^^^^^ expected weight=N, priority=N, backup or name=S
  |
  = help: did you mean `weight=`?
 
-error: priority `1` comes with a later version
+error: priority `-1` is not a number
 --> --backend:1:38
  |
- | 10.0.0.11,weight=x,wieght=2,priority=1,name
- |                                      ^ every backend of this version has priority 0
+ | 10.0.0.11,weight=x,wieght=2,priority=-1,backup=yes,name
+ |                                      ^^ expected 0 to 65535
+
+error: unknown `backup` in --backend
+--> --backend:1:41
  |
- = help: for a backend that takes calls only when others cannot, wait for tiers
+ | 10.0.0.11,weight=x,wieght=2,priority=-1,backup=yes,name
+ |                                         ^^^^^^ expected weight=N, priority=N, backup or name=S
+ |
+ = help: `backup` has no value
 
 error: the name `` has 0 characters
---> --backend:1:44
+--> --backend:1:56
  |
- | 10.0.0.11,weight=x,wieght=2,priority=1,name
- |                                            ^ expected 1 to 64
+ | 10.0.0.11,weight=x,wieght=2,priority=-1,backup=yes,name
+ |                                                        ^ expected 1 to 64
 
 error: `10.0.0.300` is not an address
 --> --backend:1:1

@@ -108,7 +108,7 @@ error: unknown key `wieght`
   | ^^^^^^ not a key of [[pool.backend]]
   |
   = help: did you mean `weight`?
-  = help: keys here: address, name, source, state, weight
+  = help: keys here: address, backup, calls_per_second_max, dialogs_max, name, priority, source, state, weight
 "#,
     );
     // an unknown key near nothing
@@ -141,7 +141,7 @@ error: unknown key `limit`
   |  ^^^^^ not a key of the top level
   |
   = help: did you mean `limits`?
-  = help: keys here: admin, backend_ports, cluster, limits, listener, log, path, pool, record_route, workers
+  = help: keys here: admin, backend_ports, cluster, limits, listener, log, path, pool, record_route, route, work, workers
 "#,
     );
     // a key in the wrong table
@@ -179,17 +179,15 @@ error: `tls` comes with a later version
     // a key of a later version
     wrong(
         r#"
-[[pool]]
-[[pool.backend]]
-address = "10.0.0.11"
-priority = 1
+[cluster]
+node = 1
 "#,
         r#"
-error: `priority` comes with a later version
- --> sipring.toml:4:1
+error: `node` comes with a later version
+ --> sipring.toml:2:1
   |
-4 | priority = 1
-  | ^^^^^^^^ not yet a key of [[pool.backend]]
+2 | node = 1
+  | ^^^^ not yet a key of [cluster]
 "#,
     );
     // a missing bind
@@ -242,7 +240,7 @@ error: unknown key `worker`
   | ^^^^^^ not a key of the top level
   |
   = help: did you mean `workers`?
-  = help: keys here: admin, backend_ports, cluster, limits, listener, log, path, pool, record_route, workers
+  = help: keys here: admin, backend_ports, cluster, limits, listener, log, path, pool, record_route, route, work, workers
 
 error: `listen` is an integer
  --> sipring.toml:3:10

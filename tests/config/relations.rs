@@ -64,7 +64,33 @@ error: there is no backend
 
 #[test]
 fn what_may_stand_only_once() {
-    // two pools
+    // a pool
+    wrong(
+        r#"
+[[listener]]
+bind = "udp:192.0.2.1:5060"
+[[pool]]
+name = "default"
+[[pool.backend]]
+address = "10.0.0.11"
+[[pool]]
+[[pool.backend]]
+address = "10.0.0.12"
+"#,
+        r#"
+error: two pools have the name `default`
+ --> sipring.toml:7:1
+  |
+4 | name = "default"
+  |        --------- the first one
+...
+7 | [[pool]]
+  | ^^^^^^^^ again here
+  |
+  = help: without a name it is `default`: name it
+"#,
+    );
+    // a server in two pools under its address alone
     wrong(
         r#"
 [[listener]]
@@ -74,18 +100,20 @@ bind = "udp:192.0.2.1:5060"
 address = "10.0.0.11"
 [[pool]]
 name = "b"
+[[pool.backend]]
+address = "10.0.0.11:5060"
 "#,
         r#"
-error: several pools come with a later version
- --> sipring.toml:6:1
+error: two backends have the name `10.0.0.11:5060`
+ --> sipring.toml:9:11
   |
-3 | [[pool]]
-  | -------- the first one
+5 | address = "10.0.0.11"
+  |           ----------- the first one
 ...
-6 | [[pool]]
-  | ^^^^^^^^ the second [[pool]]
+9 | address = "10.0.0.11:5060"
+  |           ^^^^^^^^^^^^^^^^ again here
   |
-  = help: [[route]] will say which requests go to which pool; until then have one
+  = help: a server in two pools needs a name of its own in each
 "#,
     );
     // a listener twice
@@ -378,7 +406,7 @@ hash = "maglev"
 address = "10.0.0.11"
 "#,
         r#"
-error: `hash` goes with the policy call-id-hash only
+error: `hash` goes with the policies by hash only
  --> sipring.toml:5:8
   |
 4 | policy = "round-robin"

@@ -76,7 +76,7 @@ fn what_needs_a_restart_is_kept_as_it_was_and_the_rest_is_taken_over() {
 }
 
 fn listener(bind: &str) -> Listener {
-    Listener { bind: bind.parse().expect("an address"), advertise: None }
+    Listener { bind: bind.parse().expect("an address"), advertise: None, force_rport: false }
 }
 
 #[test]

@@ -210,25 +210,9 @@ error: unknown policy `round-robbin`
  --> sipring.toml:2:11
   |
 2 | policy = "round-robbin"
-  |           ^^^^^^^^^^^^ expected "call-id-hash" or "round-robin"
+  |           ^^^^^^^^^^^^ no policy that there is
   |
-  = help: did you mean "round-robin"?
-"#,
-    );
-    // a policy of a later version
-    wrong(
-        r#"
-[[pool]]
-policy = "source-hash"
-"#,
-        r#"
-error: policy `source-hash` comes with a later version
- --> sipring.toml:2:11
-  |
-2 | policy = "source-hash"
-  |           ^^^^^^^^^^^ not in this version
-  |
-  = help: policies of this version: call-id-hash, round-robin
+  = help: did you mean "round-robin"? they are "call-id-hash", "source-hash", "aor-hash", "header-hash", "round-robin", "random", "least-dialogs", "least-transactions", "least-work", "latency"
 "#,
     );
     // a misspelt hash

@@ -13,19 +13,25 @@ pub(super) fn differences(old: &Config, new: &Config, diff: &mut Diff) {
         |list: &[Listener], bind| list.iter().find(|one: &&Listener| one.bind == bind).cloned();
     for listener in &new.listeners {
         let (bind, was) = (listener.bind, of(&old.listeners, listener.bind));
-        let change = match was {
-            None => "added".to_owned(),
-            Some(was) if was.advertise != listener.advertise => {
+        let mut changes = Vec::new();
+        match was {
+            None => changes.push("added".to_owned()),
+            Some(was) => {
                 let name = |one: &Listener| advertised(one).unwrap_or("its address".to_owned());
-                format!("advertise {} -> {}", name(&was), name(listener))
+                if was.advertise != listener.advertise {
+                    changes.push(format!("advertise {} -> {}", name(&was), name(listener)));
+                }
+                let (before, after) = (was.force_rport, listener.force_rport);
+                if before != after {
+                    changes.push(format!("force_rport {before} -> {after}"));
+                }
             }
-            Some(_) => continue,
-        };
+        }
         let list = match of(&live, bind).as_ref() == Some(listener) {
             true => &mut diff.live,
             false => &mut diff.restart,
         };
-        list.push(format!("listener udp:{bind} {change}"));
+        list.extend(changes.iter().map(|change| format!("listener udp:{bind} {change}")));
     }
     for listener in old.listeners.iter().filter(|one| of(&new.listeners, one.bind).is_none()) {
         let text = format!("listener udp:{} removed", listener.bind);

@@ -3,7 +3,9 @@
 //! A reload carries over by identity what is known of a backend. What somebody set at run time stands
 //! against the file until it is cleared, or until the file says the same.
 
-use super::{Admin, Awaited, Event, Fleet, Known, Member, UnknownBackend, Who};
+use super::{
+    Admin, Awaited, Event, Fleet, Known, Member, PoolSpec, PoolState, UnknownBackend, Who,
+};
 use crate::pool::{BackendId, BackendSpec};
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -18,37 +20,62 @@ const COUNTS_SETTLE: Duration = Duration::from_secs(3);
 pub type Calls<'a> = &'a dyn Fn(BackendId) -> u64;
 
 impl Fleet {
-    /// Takes over other backends from the config. One that is not in it any more drains, for
-    /// `remove_timeout` at most.
-    pub fn reload(&mut self, specs: Vec<BackendSpec>, remove_timeout: Duration, now: SystemTime) {
+    /// Takes over other pools and backends from the config. A backend that is not in it any more
+    /// drains, for `remove_timeout` at most; one that is in another pool goes on there. To be followed
+    /// by [`Fleet::watch`].
+    pub fn reload(&mut self, specs: Vec<PoolSpec>, remove_timeout: Duration, now: SystemTime) {
+        let was_in_panic =
+            |name: &str| self.pools.iter().any(|pool| pool.name == name && pool.panic);
+        let pool = |spec: &PoolSpec| PoolState {
+            name: spec.name.clone(),
+            health: spec.health.clone(),
+            panic: was_in_panic(&spec.name),
+        };
+        self.pools = specs.iter().map(pool).collect();
         let before = std::mem::take(&mut self.members);
         let place = |(place, member): (usize, &Member)| (member.spec.name.clone(), place);
         let places: HashMap<_, _> = before.iter().enumerate().map(place).collect();
         let mut before: Vec<_> = before.into_iter().map(Some).collect();
-        for spec in specs {
-            let known = places.get(&spec.name).and_then(|place| before[*place].take());
-            let member = match known {
-                Some(member) => self.carried_over(member, spec, now),
-                None => {
-                    self.note_config(&spec.name, "added", "in the config", now);
-                    Member::new(spec, now)
-                }
-            };
-            self.members.push(member);
+        for PoolSpec { name: pool, backends, .. } in specs {
+            for spec in backends {
+                let known = places.get(&spec.name).and_then(|place| before[*place].take());
+                let member = match known {
+                    Some(member) => self.carried_over(member, &pool, spec, now),
+                    None => self.joined(&pool, spec, now),
+                };
+                self.members.push(member);
+            }
         }
         for mut member in before.into_iter().flatten() {
             if member.leaving.is_none() {
                 member.leaving = Some(Awaited { since: now, until: Some(now + remove_timeout) });
                 let (what, why) = ("leaving", "no longer in the config: its calls may end");
-                self.note_config(&member.spec.name, what, why, now);
+                self.note_config(&member, what, why, now);
             }
             self.members.push(member);
         }
     }
 
-    fn carried_over(&mut self, mut member: Member, spec: BackendSpec, now: SystemTime) -> Member {
+    fn joined(&mut self, pool: &str, spec: BackendSpec, now: SystemTime) -> Member {
+        let member = Member { joined: true, ..Member::new(pool, spec, now) };
+        self.note_config(&member, "added", "in the config", now);
+        member
+    }
+
+    fn carried_over(
+        &mut self,
+        mut member: Member,
+        pool: &str,
+        spec: BackendSpec,
+        now: SystemTime,
+    ) -> Member {
         if member.leaving.take().is_some() {
-            self.note_config(&spec.name, "back", "in the config again", now);
+            self.note_config(&member, "back", "in the config again", now);
+        }
+        if member.pool != pool {
+            let before = std::mem::replace(&mut member.pool, pool.to_owned());
+            let reason = format!("it was in {before} until now");
+            self.note_config(&member, &format!("in pool {pool}"), &reason, now);
         }
         let wanted = Admin::from(spec.state);
         member.spec = spec;
@@ -65,7 +92,7 @@ impl Fleet {
         member.overridden = false;
         member.admin = Known { value, reason: reason.to_owned(), since: now, who: Who::Config };
         member.await_calls(now, None);
-        self.note_config(&member.spec.name, &value.to_string(), reason, now);
+        self.note_config(member, &value.to_string(), reason, now);
     }
 
     /// Sets a weight that stands against the config's. `Ok(false)`: it was so already.
@@ -85,7 +112,8 @@ impl Fleet {
         }
         member.weight = (weight != member.spec.weight).then_some(weight);
         let (what, reason) = (format!("weight {weight}"), "asked for".to_owned());
-        self.note(Event { at: now, backend: backend.to_owned(), what, reason, who });
+        let (backend, pool) = (backend.to_owned(), member.pool.clone());
+        self.note(Event { at: now, backend, pool, what, reason, who });
         Ok(true)
     }
 
@@ -113,7 +141,8 @@ impl Fleet {
         }
         let (what, reason) = ("cleared", "what was set at run time is given up");
         let (what, reason) = (what.to_owned(), reason.to_owned());
-        self.note(Event { at: now, backend: backend.to_owned(), what, reason, who });
+        let (backend, pool) = (backend.to_owned(), member.pool.clone());
+        self.note(Event { at: now, backend, pool, what, reason, who });
         Ok(true)
     }
 
@@ -138,25 +167,29 @@ impl Fleet {
         let mut gone = Vec::new();
         for place in 0..self.members.len() {
             let member = &self.members[place];
-            let name = member.spec.name.clone();
-            let left = calls(BackendId::of_name(&name));
-            if let Some(how) = member.leaving.and_then(|it| it.end(left, LEAVING_MIN, now)) {
-                self.note_config(&name, "gone", &how, now);
-                gone.push(name);
-            } else if let Some(how) = member.drain.and_then(|it| it.end(left, COUNTS_SETTLE, now)) {
+            let (backend, pool) = (member.spec.name.clone(), member.pool.clone());
+            let left = calls(BackendId::of_name(&backend));
+            if let Some(reason) = member.leaving.and_then(|it| it.end(left, LEAVING_MIN, now)) {
+                gone.push(backend.clone());
+                let (what, who) = ("gone".to_owned(), Who::Config);
+                self.note(Event { at: now, backend, pool, what, reason, who });
+            } else if let Some(reason) =
+                member.drain.and_then(|it| it.end(left, COUNTS_SETTLE, now))
+            {
                 let who = member.admin.who.clone();
                 self.members[place].drain = None;
                 let what = if left == 0 { "drained" } else { "drain overdue" }.to_owned();
-                self.note(Event { at: now, backend: name, what, reason: how, who });
+                self.note(Event { at: now, backend, pool, what, reason, who });
             }
         }
         self.members.retain(|member| !gone.contains(&member.spec.name));
         !gone.is_empty()
     }
 
-    fn note_config(&mut self, backend: &str, what: &str, reason: &str, now: SystemTime) {
-        let (backend, what, reason) = (backend.to_owned(), what.to_owned(), reason.to_owned());
-        self.note(Event { at: now, backend, what, reason, who: Who::Config });
+    fn note_config(&mut self, member: &Member, what: &str, reason: &str, now: SystemTime) {
+        let (backend, pool) = (member.spec.name.clone(), member.pool.clone());
+        let (what, reason) = (what.to_owned(), reason.to_owned());
+        self.note(Event { at: now, backend, pool, what, reason, who: Who::Config });
     }
 }
 
@@ -196,6 +229,10 @@ mod tests {
         names.iter().map(|name| spec(name, State::Ready)).collect()
     }
 
+    fn pool(backends: Vec<BackendSpec>) -> Vec<PoolSpec> {
+        vec![PoolSpec::unwatched(backends)]
+    }
+
     fn at(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
@@ -219,38 +256,38 @@ mod tests {
 
     #[test]
     fn what_is_known_follows_the_name_over_a_reload() {
-        let mut fleet = Fleet::new(ready(&["a", "b", "c"]), at(0));
+        let mut fleet = Fleet::new(pool(ready(&["a", "b", "c"])), at(0));
         fleet.set_admin("a", Admin::Drain, "upgrade", Who::Operator, at(1)).unwrap();
         goes_down(&mut fleet, "b", at(2));
         fleet.set_weight("c", 9, Who::Operator, at(3)).unwrap();
         let before = fleet.members().to_vec();
-        fleet.reload(ready(&["c", "b", "a"]), HOUR, at(10));
+        fleet.reload(pool(ready(&["c", "b", "a"])), HOUR, at(10));
         assert_eq!(names(&fleet), ["c", "b", "a"]);
         assert_eq!(states(&fleet), [State::Ready, State::Down, State::Drained]);
         assert_eq!(fleet.members()[2].admin, before[0].admin, "who and since when, too");
         assert_eq!(fleet.members()[1].up, before[1].up);
-        assert_eq!(fleet.effective()[0].weight, 9);
+        assert_eq!(fleet.effective(0).0[0].weight, 9);
         assert_eq!(fleet.events().count(), 3, "the reload changed nothing");
     }
 
     #[test]
     fn the_file_is_followed_where_nobody_overrode_it() {
-        let mut fleet = Fleet::new(ready(&["a", "b"]), at(0));
+        let mut fleet = Fleet::new(pool(ready(&["a", "b"])), at(0));
         fleet.set_admin("b", Admin::Maint, "fan", Who::Operator, at(1)).unwrap();
         let drained = || vec![spec("a", State::Drained), spec("b", State::Drained)];
-        fleet.reload(drained(), HOUR, at(2));
+        fleet.reload(pool(drained()), HOUR, at(2));
         assert_eq!(states(&fleet), [State::Drained, State::Down]);
         assert_eq!(fleet.members()[0].admin.who, Who::Config);
         // The file says what was set by hand: no override any more, the next file is followed.
-        fleet.reload(vec![spec("a", State::Ready), spec("b", State::Down)], HOUR, at(3));
+        fleet.reload(pool(vec![spec("a", State::Ready), spec("b", State::Down)]), HOUR, at(3));
         assert!(!fleet.members()[1].overridden);
-        fleet.reload(ready(&["a", "b"]), HOUR, at(4));
+        fleet.reload(pool(ready(&["a", "b"])), HOUR, at(4));
         assert_eq!(states(&fleet), [State::Ready, State::Ready]);
     }
 
     #[test]
     fn what_is_set_back_by_hand_is_no_override() {
-        let mut fleet = Fleet::new(ready(&["a"]), at(0));
+        let mut fleet = Fleet::new(pool(ready(&["a"])), at(0));
         fleet.set_admin("a", Admin::Drain, "", Who::Operator, at(1)).unwrap();
         assert!(fleet.members()[0].overridden);
         fleet.set_admin("a", Admin::Ready, "", Who::Operator, at(2)).unwrap();
@@ -262,24 +299,24 @@ mod tests {
 
     #[test]
     fn cleared_it_follows_the_config() {
-        let mut fleet = Fleet::new(vec![spec("a", State::Drained)], at(0));
+        let mut fleet = Fleet::new(pool(vec![spec("a", State::Drained)]), at(0));
         assert_eq!(fleet.clear("a", Who::Operator, at(1)), Ok(false));
         fleet.set_admin("a", Admin::Ready, "", Who::Operator, at(1)).unwrap();
         fleet.set_weight("a", 0, Who::Operator, at(1)).unwrap();
         assert_eq!(fleet.clear("a", Who::Operator, at(2)), Ok(true));
-        assert_eq!((states(&fleet)[0], fleet.effective()[0].weight), (State::Drained, 4));
+        assert_eq!((states(&fleet)[0], fleet.effective(0).0[0].weight), (State::Drained, 4));
         assert!(fleet.clear("z", Who::Operator, at(3)).is_err());
     }
 
     #[test]
     fn a_removed_backend_drains_and_goes_with_its_last_call() {
-        let mut fleet = Fleet::new(ready(&["a", "b"]), at(0));
-        fleet.reload(ready(&["b"]), HOUR, at(100));
+        let mut fleet = Fleet::new(pool(ready(&["a", "b"])), at(0));
+        fleet.reload(pool(ready(&["b"])), HOUR, at(100));
         assert_eq!(
             (names(&fleet), states(&fleet)),
             (vec!["b", "a"], vec![State::Ready, State::Drained])
         );
-        assert_eq!((fleet.effective().len(), fleet.leaving().len()), (1, 1));
+        assert_eq!((fleet.effective(0).0.len(), fleet.effective(0).1.len()), (1, 1));
         assert!(!fleet.look(&|_| 0, at(131)), "retransmissions must still reach it");
         assert!(!fleet.look(&|_| 1, at(200)));
         assert!(fleet.look(&|_| 0, at(201)));
@@ -289,8 +326,8 @@ mod tests {
 
     #[test]
     fn a_removed_backend_goes_at_its_deadline_whatever_it_has() {
-        let mut fleet = Fleet::new(ready(&["a"]), at(0));
-        fleet.reload(Vec::new(), HOUR, at(0));
+        let mut fleet = Fleet::new(pool(ready(&["a"])), at(0));
+        fleet.reload(pool(Vec::new()), HOUR, at(0));
         assert!(!fleet.look(&|_| 2, at(3599)));
         assert!(fleet.look(&|_| 2, at(3600)));
         assert_eq!(fleet.events().last().unwrap().reason, "2 calls left after 3600 s");
@@ -298,11 +335,11 @@ mod tests {
 
     #[test]
     fn a_removed_backend_that_comes_back_is_as_it_was() {
-        let mut fleet = Fleet::new(ready(&["a", "b"]), at(0));
+        let mut fleet = Fleet::new(pool(ready(&["a", "b"])), at(0));
         goes_down(&mut fleet, "a", at(1));
-        fleet.reload(ready(&["b"]), HOUR, at(2));
+        fleet.reload(pool(ready(&["b"])), HOUR, at(2));
         assert_eq!(states(&fleet), [State::Ready, State::Down]);
-        fleet.reload(ready(&["a", "b"]), HOUR, at(3));
+        fleet.reload(pool(ready(&["a", "b"])), HOUR, at(3));
         assert_eq!(names(&fleet), ["a", "b"]);
         assert_eq!(states(&fleet), [State::Down, State::Ready]);
         assert!(!fleet.look(&|_| 0, at(9999)), "it stays");
@@ -310,15 +347,15 @@ mod tests {
 
     #[test]
     fn a_second_reload_does_not_begin_the_deadline_anew() {
-        let mut fleet = Fleet::new(ready(&["a", "b"]), at(0));
-        fleet.reload(ready(&["b"]), HOUR, at(0));
-        fleet.reload(ready(&["b"]), HOUR, at(3000));
+        let mut fleet = Fleet::new(pool(ready(&["a", "b"])), at(0));
+        fleet.reload(pool(ready(&["b"])), HOUR, at(0));
+        fleet.reload(pool(ready(&["b"])), HOUR, at(3000));
         assert!(fleet.look(&|_| 1, at(3600)));
     }
 
     #[test]
     fn the_end_of_a_drain_is_an_event_once() {
-        let mut fleet = Fleet::new(ready(&["a"]), at(0));
+        let mut fleet = Fleet::new(pool(ready(&["a"])), at(0));
         fleet.set_admin("a", Admin::Drain, "upgrade", Who::Operator, at(10)).unwrap();
         fleet.look(&|_| 0, at(12));
         assert_eq!(whats(&fleet), ["a drain"], "the counts may be from before");
@@ -330,7 +367,7 @@ mod tests {
 
     #[test]
     fn a_drain_that_is_overdue_says_so_and_goes_on() {
-        let mut fleet = Fleet::new(ready(&["a"]), at(0));
+        let mut fleet = Fleet::new(pool(ready(&["a"])), at(0));
         fleet.set_admin("a", Admin::Drain, "", Who::Operator, at(0)).unwrap();
         fleet.await_drain("a", Duration::from_secs(60), at(0)).unwrap();
         fleet.look(&|_| 1, at(59));

@@ -19,6 +19,17 @@ pub struct Moment {
     pub at: SystemTime,
 }
 
+/// A probe that is to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// The name of the backend.
+    pub backend: String,
+    /// Where it is.
+    pub address: SocketAddr,
+    /// The place of its pool, which says how.
+    pub pool: usize,
+}
+
 /// What a backend's probes have found.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Probed {
@@ -35,20 +46,20 @@ pub struct Probed {
 }
 
 impl Fleet {
-    /// Watches health by this config from now on; what is known stays. Who is in the fleet already
-    /// does not start slowly, who joins later does.
-    pub fn watch(
-        &mut self,
-        health: Arc<HealthConfig>,
-        now: Moment,
-        random: &mut impl FnMut() -> u32,
-    ) {
-        self.health = health;
+    /// Watches health as the pools say from now on; what is known stays. Who was there from the
+    /// beginning does not start slowly, who has joined later does.
+    pub fn watch(&mut self, now: Moment, random: &mut impl FnMut() -> u32) {
         for place in 0..self.members.len() {
+            let config = self.health_of(place);
             let member = &mut self.members[place];
-            if self.health.enabled {
-                let fresh = || Health::new(now.ms, &self.health.rules, random());
-                member.health.get_or_insert_with(fresh);
+            let joined = std::mem::take(&mut member.joined);
+            if config.enabled {
+                let fresh = || match joined {
+                    true => Health::joining(now.ms, &config.rules, random()),
+                    false => Health::new(now.ms, &config.rules, random()),
+                };
+                let health = member.health.get_or_insert_with(fresh);
+                member.share = health.share(now.ms, &config.rules);
                 continue;
             }
             (member.health, member.share) = (None, FULL_SHARE);
@@ -58,35 +69,23 @@ impl Fleet {
         }
     }
 
-    /// By what health is watched.
-    pub fn health(&self) -> &Arc<HealthConfig> {
-        &self.health
-    }
-
-    /// True while so little is up that health is ignored.
-    pub fn is_in_panic(&self) -> bool {
-        self.panic
+    /// By what a member is watched.
+    fn health_of(&self, member: usize) -> Arc<HealthConfig> {
+        self.pools[self.pool_of(&self.members[member])].health.clone()
     }
 
     /// Whom to probe now; each is taken to be probed from now on. Not who is in maintenance, nor who
     /// is leaving.
-    pub fn probes_due(
-        &mut self,
-        now_ms: u64,
-        random: &mut impl FnMut() -> u32,
-    ) -> Vec<(String, SocketAddr)> {
-        if !self.health.enabled {
-            return Vec::new();
-        }
-        let rules = &self.health.rules;
+    pub fn probes_due(&mut self, now_ms: u64) -> Vec<Due> {
         let mut due = Vec::new();
         for member in self.members.iter_mut().filter(|one| one.is_probed()) {
-            let joining = || Health::joining(now_ms, rules, random());
-            let health = member.health.get_or_insert_with(joining);
-            if health.is_due(now_ms) {
-                health.probe_sent(now_ms);
-                due.push((member.spec.name.clone(), member.spec.address));
-            }
+            let Some(health) = member.health.as_mut().filter(|health| health.is_due(now_ms)) else {
+                continue;
+            };
+            health.probe_sent(now_ms);
+            let (backend, address) = (member.spec.name.clone(), member.spec.address);
+            let pool = self.pools.iter().position(|pool| pool.name == member.pool).unwrap_or(0);
+            due.push(Due { backend, address, pool });
         }
         due
     }
@@ -108,7 +107,8 @@ impl Fleet {
     ) -> bool {
         let place = self.members.iter().position(|member| member.spec.name == backend);
         let Some(place) = place else { return false };
-        let rules = &self.health.rules;
+        let config = self.health_of(place);
+        let rules = &config.rules;
         let member = &mut self.members[place];
         let Some(health) = &mut member.health else { return false };
         let change = health.probe_ended(now.ms, rules, outcome, random);
@@ -125,12 +125,13 @@ impl Fleet {
         let met: HashMap<_, _> = met.iter().copied().collect();
         let mut changed = false;
         for place in 0..self.members.len() {
+            let config = self.health_of(place);
             let member = &mut self.members[place];
             if let Some(met) = met.get(&BackendId::of_name(&member.spec.name))
                 && member.leaving.is_none() // no probe would ever bring it up again
                 && let Some(health) = &mut member.health
             {
-                let change = health.traffic(now.ms, &self.health.rules, *met);
+                let change = health.traffic(now.ms, &config.rules, *met);
                 changed |= self.follow(place, change, now);
             }
         }
@@ -140,8 +141,9 @@ impl Fleet {
     /// Moves slow starts on. True: a share has changed.
     pub fn ramp(&mut self, now_ms: u64) -> bool {
         let mut changed = false;
-        for member in &mut self.members {
-            let rules = &self.health.rules;
+        for place in 0..self.members.len() {
+            let config = self.health_of(place);
+            let (member, rules) = (&mut self.members[place], &config.rules);
             let share = member.health.as_ref().map_or(FULL_SHARE, |one| one.share(now_ms, rules));
             changed |= member.share != share;
             member.share = share;
@@ -149,34 +151,50 @@ impl Fleet {
         changed
     }
 
-    /// Begins or ends the panic, as follows from who is wanted and who is up. True: it did.
+    /// Begins or ends the panic of each pool, as follows from who is wanted and who is up. True: one
+    /// did.
     pub fn settle(&mut self, at: SystemTime) -> bool {
-        let is_wanted = |one: &&Member| one.admin.value == Admin::Ready && one.leaving.is_none();
+        let mut changed = false;
+        for pool in 0..self.pools.len() {
+            changed |= self.settle_pool(pool, at);
+        }
+        changed
+    }
+
+    fn settle_pool(&mut self, pool: usize, at: SystemTime) -> bool {
+        let state = &self.pools[pool];
+        let is_wanted = |one: &&Member| {
+            one.admin.value == Admin::Ready && one.leaving.is_none() && one.pool == state.name
+        };
         let wanted = || self.members.iter().filter(is_wanted);
         let weight = |member: &Member| u64::from(member.full_weight());
         let all: u64 = wanted().map(weight).sum();
         let up: u64 = wanted().filter(|one| one.up.value).map(weight).sum();
-        let panic = up * 1000 < all * u64::from(self.health.panic_per_mille) && self.health.enabled;
-        if panic == self.panic {
+        let config = state.health.clone();
+        let panic = up * 1000 < all * u64::from(config.panic_per_mille) && config.enabled;
+        if panic == state.panic {
             return false;
         }
-        self.panic = panic;
-        let per_cent = f64::from(self.health.panic_per_mille) / 10.0;
+        self.pools[pool].panic = panic;
+        let per_cent = f64::from(config.panic_per_mille) / 10.0;
         let (what, than, so) = match panic {
             true => ("panic", "less than", "health is ignored"),
             false => ("panic over", "no less than", "health counts again"),
         };
         let reason = format!("{up} of {all} of the weight is up, {than} {per_cent} %: {so}");
-        self.note(Event { at, backend: "*".into(), what: what.into(), reason, who: Who::Pool });
+        let (backend, pool) = ("*".to_owned(), self.pools[pool].name.clone());
+        self.note(Event { at, backend, pool, what: what.into(), reason, who: Who::Pool });
         true
     }
 
-    /// By how much all weights are multiplied, so that a part of a small one is a whole number.
-    pub(super) fn scale(&self) -> u16 {
-        if self.members.iter().all(|member| member.share == FULL_SHARE) {
+    /// By how much all weights of a pool are multiplied, so that a part of a small one is a whole
+    /// number.
+    pub(super) fn scale(&self, pool: usize) -> u16 {
+        let members = || self.members.iter().filter(|member| self.pool_of(member) == pool);
+        if members().all(|member| member.share == FULL_SHARE) {
             return 1;
         }
-        let heaviest = self.members.iter().map(Member::full_weight).max().unwrap_or(1).max(1);
+        let heaviest = members().map(Member::full_weight).max().unwrap_or(1).max(1);
         (u16::MAX / heaviest).clamp(1, FULL_SHARE)
     }
 
@@ -186,11 +204,11 @@ impl Fleet {
             Why::Traffic { .. } => Who::Traffic,
             Why::Probes { .. } | Why::Unproven => Who::Probe,
         };
-        let rules = &self.health.rules;
+        let config = self.health_of(place);
         let member = &mut self.members[place];
         if let Some(health) = &member.health {
             // The new share at once: a recovered backend gets no burst before the next look.
-            member.share = health.share(now.ms, rules);
+            member.share = health.share(now.ms, &config.rules);
         }
         self.turn(place, up, why.to_string(), who, now.at);
         true
@@ -208,8 +226,9 @@ impl Fleet {
         member.up = Known { value, reason: reason.clone(), since: at, who: who.clone() };
         let count = if value { &mut member.probed.ups } else { &mut member.probed.downs };
         *count += 1;
-        let (backend, what) = (member.spec.name.clone(), if value { "up" } else { "down" });
-        self.note(Event { at, backend, what: what.to_owned(), reason, who });
+        let (backend, pool) = (member.spec.name.clone(), member.pool.clone());
+        let what = if value { "up" } else { "down" }.to_owned();
+        self.note(Event { at, backend, pool, what, reason, who });
     }
 }
 

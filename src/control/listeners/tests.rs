@@ -160,7 +160,7 @@ fn a_removed_listener_is_closed_when_its_time_is_over() {
     let balancer = Balancer::start(config.clone()).unwrap();
     let first = balancer.listeners()[0];
     let second = UdpSocket::bind("127.0.0.2:0").unwrap().local_addr().unwrap();
-    config.listeners.push(Listener { bind: second, advertise: None });
+    config.listeners.push(Listener { bind: second, advertise: None, force_rport: false });
     assert_eq!(balancer.reload(&config).unwrap().generation, 2);
     assert_eq!(balancer.listeners(), [first, second]);
     assert!(balancer.summary().contains(&second.to_string()), "{}", balancer.summary());
@@ -185,7 +185,7 @@ fn a_removed_listener_is_closed_when_its_time_is_over() {
     let mut own = config.clone();
     own.pools[0].backends[0].address = second;
     assert!(balancer.reload(&own).unwrap_err().text.contains("own socket"));
-    config.listeners.push(Listener { bind: second, advertise: None });
+    config.listeners.push(Listener { bind: second, advertise: None, force_rport: false });
     balancer.reload(&config).unwrap();
     assert_eq!(balancer.listeners(), [first, second]);
     balancer.stop();
@@ -199,7 +199,7 @@ fn a_port_that_is_taken_refuses_all_of_the_reload() {
     let taken = UdpSocket::bind("127.0.0.2:0").unwrap();
     let bind = taken.local_addr().unwrap();
     config.pools[0].backends[0].weight = 9;
-    config.listeners.push(Listener { bind, advertise: None });
+    config.listeners.push(Listener { bind, advertise: None, force_rport: false });
     let failure = balancer.reload(&config).unwrap_err();
     assert_eq!(failure.exit, Failure::UNAVAILABLE);
     assert!(failure.text.contains(&format!("cannot listen on udp:{bind} ")), "{failure}");

@@ -1,9 +1,9 @@
 //! Addresses in, sockets and sides out.
 
 use super::*;
-use crate::config::{BackendConfig, Cluster, HealthConfig, Limits, LogLevel, PoolConfig};
-use crate::pool::{Policy, State};
-use crate::proxy::PathMode;
+use crate::config::{BackendConfig, Cluster, Limits, LogLevel, PoolConfig};
+use crate::pool::{Intake, Policy, State};
+use crate::proxy::{PathMode, WORK};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
@@ -21,6 +21,7 @@ pub(in super::super) fn config(
         Listener {
             bind: bind.parse().expect("a socket address"),
             advertise: advertise.map(|(host, port)| (host.into(), port.parse().expect("a port"))),
+            force_rport: false,
         }
     };
     let backend = |(place, text): (usize, &&str)| BackendConfig {
@@ -29,17 +30,19 @@ pub(in super::super) fn config(
         weight: 1 + place as u16,
         state: State::Ready,
         sources: vec![],
+        intake: Intake::default(),
     };
     Config {
         workers: None,
         listeners: listeners.iter().map(listener).collect(),
         backend_ports: ports,
-        pools: vec![PoolConfig {
-            name: "default".into(),
-            policy: Policy::CALL_ID_HASH,
-            health: HealthConfig::default(),
-            backends: backends.iter().enumerate().map(backend).collect(),
-        }],
+        pools: vec![PoolConfig::new(
+            "default",
+            Policy::CALL_ID_HASH,
+            backends.iter().enumerate().map(backend).collect(),
+        )],
+        routes: vec![],
+        work: WORK,
         record_route: true,
         path: PathMode::Always,
         limits: Limits {
@@ -92,7 +95,7 @@ fn sides(outline: &Outline, worker: usize) -> Vec<String> {
 }
 
 fn side_of_each(outline: &Outline) -> Vec<u8> {
-    outline.backends.iter().map(|backend| backend.side).collect()
+    outline.backends.iter().flatten().map(|backend| backend.side).collect()
 }
 
 const TWO_PORTS: BackendPorts = BackendPorts::Range(6000, 6001);
@@ -105,7 +108,7 @@ fn one_interface() {
     assert_eq!(sides(&outline, 0), ["10.0.0.1 from 10.0.0.1:6000 contact 10.0.0.1:5060"]);
     assert_eq!(sides(&outline, 1), ["10.0.0.1 from 10.0.0.1:6001 contact 10.0.0.1:5060"]);
     assert_eq!(side_of_each(&outline), [0, 0]);
-    let second = &outline.backends[1];
+    let second = &outline.backends[0][1];
     assert_eq!((second.name.as_str(), second.weight, second.state), ("b1", 2, State::Ready));
     assert_eq!(second.address, "10.0.0.12:5060".parse().unwrap());
 }

@@ -5,6 +5,7 @@ use crate::config::BackendPorts;
 use crate::control::Admin;
 use crate::control::plan::tests::config;
 use crate::pool::State;
+use std::net::SocketAddr;
 use std::net::UdpSocket;
 use std::sync::Mutex;
 use std::time::Instant;

@@ -19,7 +19,8 @@ fn pool(names: &[&str]) -> Pool {
 
 fn members(pool: &Pool) -> super::super::fleet::Fleet {
     let specs = pool.backends().iter().map(|backend| backend.spec.clone()).collect();
-    super::super::fleet::Fleet::new(specs, SystemTime::now())
+    let pools = vec![super::super::fleet::PoolSpec::unwatched(specs)];
+    super::super::fleet::Fleet::new(pools, SystemTime::now())
 }
 
 #[test]

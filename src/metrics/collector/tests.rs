@@ -194,12 +194,13 @@ fn each_backend_has_its_health_from_the_start_and_as_it_is() {
         "sipring_backend_outcomes_total{backend=\"two\",outcome=\"answered\"} 0",
         "sipring_backend_outcomes_total{backend=\"two\",outcome=\"unreachable\"} 0",
         "sipring_backend_outcomes_total{backend=\"two\",outcome=\"silent\"} 0",
-        "sipring_pool_panic 0",
+        "sipring_pool_panic{pool=\"default\"} 0",
     ] {
         assert_line(&first, line);
     }
     let figures = ProbeFigures { up: false, good: true, seconds: 0.25, ups: 2, downs: 3 };
-    source.probes.set([(BackendId::of_name("two"), figures)].into_iter(), true);
+    let panics = vec!["default".to_owned()];
+    source.probes.set([(BackendId::of_name("two"), figures)].into_iter(), panics);
     let of = source.cells[0].backends.of(BackendId::of_name("two")).expect("its cells");
     of.outcomes[BackendOutcome::Refused as usize].add(4);
     let of = source.cells[1].backends.of(BackendId::of_name("two")).expect("its cells");
@@ -213,7 +214,7 @@ fn each_backend_has_its_health_from_the_start_and_as_it_is() {
         "sipring_probe_transitions_total{backend=\"two\",to=\"up\"} 2",
         "sipring_probe_transitions_total{backend=\"two\",to=\"down\"} 3",
         "sipring_backend_outcomes_total{backend=\"two\",outcome=\"refused\"} 9",
-        "sipring_pool_panic 1",
+        "sipring_pool_panic{pool=\"default\"} 1",
     ] {
         assert_line(&later, line);
     }

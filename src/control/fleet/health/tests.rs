@@ -1,5 +1,6 @@
 //! Probes and traffic in, states, weights and events out.
 
+use super::super::PoolSpec;
 use super::*;
 use crate::pool::health::Rules;
 use crate::pool::{BackendSpec, Intake, State};
@@ -20,9 +21,25 @@ fn fleet(weights: &[u16], change: impl FnOnce(&mut HealthConfig)) -> Fleet {
     let mut health = HealthConfig::default();
     health.rules = Rules { rise: 2, fall: 2, jitter_per_mille: 0, ..health.rules };
     change(&mut health);
-    let mut fleet = Fleet::new(weights.iter().enumerate().map(spec).collect(), at(0).at);
-    fleet.watch(Arc::new(health), at(0), &mut || 0);
+    let mut fleet =
+        Fleet::new(pool(health, weights.iter().enumerate().map(spec).collect()), at(0).at);
+    fleet.watch(at(0), &mut || 0);
     fleet
+}
+
+fn pool(health: HealthConfig, backends: Vec<BackendSpec>) -> Vec<PoolSpec> {
+    vec![PoolSpec { health: Arc::new(health), ..PoolSpec::unwatched(backends) }]
+}
+
+/// The same pool with other backends.
+fn reload(fleet: &mut Fleet, backends: Vec<BackendSpec>, now: Moment) {
+    let health = HealthConfig::clone(&fleet.pools()[0].health);
+    fleet.reload(pool(health, backends), HOUR, now.at);
+    fleet.watch(now, &mut || 0);
+}
+
+fn in_panic(fleet: &Fleet) -> bool {
+    fleet.pools()[0].panic
 }
 
 fn at(ms: u64) -> Moment {
@@ -39,11 +56,11 @@ fn two_probes(fleet: &mut Fleet, backend: &str, outcome: Outcome, ms: u64) -> bo
 }
 
 fn states(fleet: &Fleet) -> Vec<State> {
-    fleet.effective().iter().map(|spec| spec.state).collect()
+    fleet.effective(0).0.iter().map(|spec| spec.state).collect()
 }
 
 fn weights(fleet: &Fleet) -> Vec<u16> {
-    fleet.effective().iter().map(|spec| spec.weight).collect()
+    fleet.effective(0).0.iter().map(|spec| spec.weight).collect()
 }
 
 fn set(fleet: &mut Fleet, backend: &str, admin: Admin) {
@@ -85,15 +102,15 @@ fn who_is_drained_is_probed_and_who_is_in_maintenance_is_not() {
     let mut fleet = fleet(&[1, 1, 1], |_| {});
     set(&mut fleet, "b0", Admin::Maint);
     set(&mut fleet, "b1", Admin::Drain);
-    let due = fleet.probes_due(0, &mut || 0);
-    let names: Vec<_> = due.iter().map(|(name, _)| name.as_str()).collect();
+    let due = fleet.probes_due(0);
+    let names: Vec<_> = due.iter().map(|due| due.backend.as_str()).collect();
     assert_eq!(names, ["b1", "b2"]);
-    assert_eq!(due[0].1, fleet.members()[1].spec.address);
-    assert_eq!(fleet.probes_due(1_000_000, &mut || 0), [], "theirs have not ended");
+    assert_eq!(due[0].address, fleet.members()[1].spec.address);
+    assert_eq!(fleet.probes_due(1_000_000), [], "theirs have not ended");
     assert_eq!(fleet.next_probe_ms(), None);
     set(&mut fleet, "b0", Admin::Ready);
     assert_eq!(fleet.next_probe_ms(), Some(0));
-    assert_eq!(fleet.probes_due(1_000_000, &mut || 0).len(), 1);
+    assert_eq!(fleet.probes_due(1_000_000).len(), 1);
 }
 
 #[test]
@@ -115,16 +132,16 @@ fn panic_begins_below_the_share_and_not_at_it_and_says_so() {
     let mut fleet = fleet(&[1, 1, 1, 1], |_| {});
     two_probes(&mut fleet, "b0", Outcome::Silent, 1);
     two_probes(&mut fleet, "b1", Outcome::Silent, 2);
-    assert!(!fleet.is_in_panic(), "exactly half is up");
+    assert!(!in_panic(&fleet), "exactly half is up");
     two_probes(&mut fleet, "b2", Outcome::Silent, 3);
-    assert!(fleet.is_in_panic());
+    assert!(in_panic(&fleet));
     assert_eq!(states(&fleet), [State::Ready; 4], "health is ignored");
     let event = fleet.events().last().expect("an event");
     assert_eq!((event.what.as_str(), event.backend.as_str()), ("panic", "*"));
     assert_eq!(event.reason, "1 of 4 of the weight is up, less than 50 %: health is ignored");
     assert_eq!((event.at, &event.who), (at(3).at, &Who::Pool));
     two_probes(&mut fleet, "b0", GOOD, 4);
-    assert!(!fleet.is_in_panic());
+    assert!(!in_panic(&fleet));
     assert_eq!(states(&fleet), [State::Ready, State::Down, State::Down, State::Ready]);
     assert_eq!(fleet.events().last().expect("an event").what, "panic over");
 }
@@ -133,13 +150,13 @@ fn panic_begins_below_the_share_and_not_at_it_and_says_so() {
 fn panic_counts_the_weight_that_is_wanted_and_leaves_the_administrators_will() {
     let mut fleet = fleet(&[10, 1, 1, 1], |_| {});
     two_probes(&mut fleet, "b0", Outcome::Silent, 1);
-    assert!(fleet.is_in_panic(), "3 of 13");
+    assert!(in_panic(&fleet), "3 of 13");
     set(&mut fleet, "b0", Admin::Drain);
-    assert!(!fleet.is_in_panic(), "3 of 3: what is drained is not wanted");
+    assert!(!in_panic(&fleet), "3 of 3: what is drained is not wanted");
     set(&mut fleet, "b1", Admin::Maint);
     two_probes(&mut fleet, "b2", Outcome::Silent, 2);
     two_probes(&mut fleet, "b3", Outcome::Silent, 3);
-    assert!(fleet.is_in_panic());
+    assert!(in_panic(&fleet));
     assert_eq!(states(&fleet), [State::Drained, State::Down, State::Ready, State::Ready]);
 }
 
@@ -149,7 +166,7 @@ fn without_panic_a_pool_may_have_nobody() {
     two_probes(&mut fleet, "b0", Outcome::Silent, 1);
     two_probes(&mut fleet, "b1", Outcome::Silent, 1);
     assert_eq!(states(&fleet), [State::Down; 2]);
-    assert!(!fleet.is_in_panic());
+    assert!(!in_panic(&fleet));
 }
 
 #[test]
@@ -186,9 +203,10 @@ fn who_joins_later_starts_slowly() {
     let mut fleet = fleet(&[1], |health| health.rules.slow_start_ms = 1_000);
     let mut joining = fleet.members()[0].spec.clone();
     joining.name = "later".to_owned();
-    fleet.members.push(Member::new(joining, at(5_000).at));
-    assert_eq!(fleet.probes_due(5_000, &mut || 0).len(), 2);
-    assert!(fleet.ramp(5_000));
+    let all = [specs(&fleet), vec![joining]].concat();
+    reload(&mut fleet, all, at(5_000));
+    assert_eq!(fleet.probes_due(5_000).len(), 2);
+    assert!(!fleet.ramp(5_000), "from the first moment");
     assert_eq!(weights(&fleet), [256, 26]);
 }
 
@@ -196,11 +214,12 @@ fn who_joins_later_starts_slowly() {
 fn switched_off_everybody_is_up_and_nobody_is_probed() {
     let mut fleet = fleet(&[1, 1], |_| {});
     two_probes(&mut fleet, "b0", Outcome::Silent, 1);
-    let off = HealthConfig { enabled: false, ..HealthConfig::default() };
-    fleet.watch(Arc::new(off), at(2), &mut || 0);
+    let all = vec![PoolSpec::unwatched(specs(&fleet))];
+    fleet.reload(all, HOUR, at(2).at);
+    fleet.watch(at(2), &mut || 0);
     assert_eq!(states(&fleet), [State::Ready; 2]);
     assert_eq!(fleet.members()[0].up.who, Who::Config);
-    assert_eq!(fleet.probes_due(1_000_000, &mut || 0), []);
+    assert_eq!(fleet.probes_due(1_000_000), []);
     assert!(!fleet.probe_ended("b0", Outcome::Silent, Duration::ZERO, at(3), 0));
     assert!(!fleet.traffic(&[(BackendId::of_name("b0"), Traffic { good: 0, bad: 99 })], at(3)));
 }
@@ -226,17 +245,17 @@ fn health_follows_the_name_over_a_reload_and_who_joins_is_probed_and_starts_slow
     let mut after = specs(&fleet);
     after.reverse();
     after.push(BackendSpec { name: "later".to_owned(), ..after[0].clone() });
-    let rules = fleet.health().clone();
-    fleet.watch(rules, at(2_000), &mut || 0);
-    fleet.reload(after, HOUR, at(2_000).at);
+    reload(&mut fleet, after, at(2_000));
     assert_eq!(states(&fleet), [State::Ready, State::Down, State::Ready, State::Ready]);
     assert!(fleet.probe_ended("b2", Outcome::Silent, Duration::ZERO, at(2_001), 0), "the second");
     two_probes(&mut fleet, "b1", GOOD, 2_002);
-    let due = fleet.probes_due(1_000_000, &mut || 0);
-    assert!(due.iter().any(|(name, _)| name == "later"), "{due:?}");
-    assert!(fleet.ramp(1_000_000));
+    let due = fleet.probes_due(1_000_000);
+    assert!(due.iter().any(|due| due.backend == "later"), "{due:?}");
     let later = fleet.members().iter().find(|member| member.spec.name == "later").expect("there");
     assert!(later.share() < FULL_SHARE, "it has just joined");
+    fleet.ramp(1_000_000);
+    let later = fleet.members().iter().find(|member| member.spec.name == "later").expect("there");
+    assert_eq!(later.share(), FULL_SHARE);
 }
 
 #[test]
@@ -245,14 +264,96 @@ fn who_leaves_is_neither_probed_nor_blamed_nor_wanted_until_it_is_back() {
     two_probes(&mut fleet, "b0", Outcome::Silent, 1);
     two_probes(&mut fleet, "b1", Outcome::Silent, 1);
     let all = specs(&fleet);
-    fleet.reload(all[..3].to_vec(), HOUR, at(2).at);
+    reload(&mut fleet, all[..3].to_vec(), at(2));
     let met = [(BackendId::of_name("b3"), Traffic { good: 0, bad: 9 })];
     assert!(!fleet.traffic(&met, at(3)), "no probe would bring it up");
-    assert!(fleet.settle(at(3).at) && fleet.is_in_panic(), "1 of 3 is up");
-    let due = fleet.probes_due(1_000_000, &mut || 0);
-    assert_eq!(due.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["b0", "b1", "b2"]);
+    assert!(fleet.settle(at(3).at) && in_panic(&fleet), "1 of 3 is up");
+    let due = fleet.probes_due(1_000_000);
+    assert_eq!(due.iter().map(|due| due.backend.as_str()).collect::<Vec<_>>(), ["b0", "b1", "b2"]);
     assert_eq!(fleet.next_probe_ms(), None, "theirs have not ended, and b3 has none");
-    fleet.reload(all, HOUR, at(4).at);
-    assert!(fleet.settle(at(4).at) && !fleet.is_in_panic(), "2 of 4");
-    assert_eq!(fleet.probes_due(1_000_000, &mut || 0).len(), 1);
+    reload(&mut fleet, all, at(4));
+    assert!(fleet.settle(at(4).at) && !in_panic(&fleet), "2 of 4");
+    assert_eq!(fleet.probes_due(1_000_000).len(), 1);
+}
+
+/// Two pools of two: the second has a panic of its own, never probes, and starts nobody slowly.
+fn two_pools() -> Vec<PoolSpec> {
+    let spec = |name: &str| BackendSpec {
+        name: name.to_owned(),
+        address: SocketAddr::from(([10, 0, 0, name.len() as u8], 5060)),
+        weight: 1,
+        state: State::Ready,
+        sources: Vec::new(),
+        side: 0,
+        intake: Intake::default(),
+    };
+    let mut health = HealthConfig::default();
+    health.rules = Rules { rise: 2, fall: 2, jitter_per_mille: 0, ..health.rules };
+    let mut other = health.clone();
+    other.panic_per_mille = 1000;
+    other.rules.fall = 1;
+    let pool = |name: &str, health, names: [&str; 2]| PoolSpec {
+        name: name.to_owned(),
+        health: Arc::new(health),
+        backends: names.map(spec).to_vec(),
+    };
+    vec![pool("one", health, ["a", "bb"]), pool("two", other, ["ccc", "dddd"])]
+}
+
+fn states_of(fleet: &Fleet, pool: usize) -> Vec<State> {
+    fleet.effective(pool).0.iter().map(|spec| spec.state).collect()
+}
+
+#[test]
+fn each_pool_has_its_own_rules_and_its_own_panic() {
+    let mut fleet = Fleet::new(two_pools(), at(0).at);
+    fleet.watch(at(0), &mut || 0);
+    let bad = |fleet: &mut Fleet, name: &str, ms| {
+        fleet.probe_ended(name, Outcome::Silent, Duration::ZERO, at(ms), 0)
+    };
+    assert!(!bad(&mut fleet, "a", 1), "falls by two");
+    assert!(bad(&mut fleet, "ccc", 1), "falls by one");
+    assert!(fleet.settle(at(1).at));
+    assert_eq!(fleet.pools().iter().map(|pool| pool.panic).collect::<Vec<_>>(), [false, true]);
+    let event = fleet.events().last().expect("an event");
+    assert_eq!((event.backend.as_str(), event.pool.as_str()), ("*", "two"));
+    assert_eq!(states_of(&fleet, 1), [State::Ready; 2], "health is ignored here");
+    assert!(bad(&mut fleet, "a", 2));
+    fleet.settle(at(2).at);
+    assert_eq!(states_of(&fleet, 0), [State::Down, State::Ready], "and counts there");
+}
+
+#[test]
+fn what_is_known_follows_a_backend_from_pool_to_pool() {
+    let mut fleet = Fleet::new(two_pools(), at(0).at);
+    fleet.watch(at(0), &mut || 0);
+    two_probes(&mut fleet, "a", Outcome::Silent, 1);
+    let mut after = two_pools();
+    let moved = after[0].backends.remove(0);
+    after[1].backends.push(moved);
+    fleet.reload(after, HOUR, at(2).at);
+    fleet.watch(at(2), &mut || 0);
+    fleet.settle(at(2).at);
+    let member = fleet.members().iter().find(|member| member.spec.name == "a").expect("there");
+    assert_eq!((member.pool.as_str(), member.up.value), ("two", false));
+    assert_eq!(states_of(&fleet, 0), [State::Ready]);
+    assert_eq!(states_of(&fleet, 1), [State::Ready; 3], "2 of 3 is less than all: panic");
+    let moved = fleet.events().find(|event| event.what == "in pool two").expect("an event");
+    assert_eq!((moved.backend.as_str(), moved.who.clone()), ("a", Who::Config));
+}
+
+#[test]
+fn who_outlives_its_pool_leaves_with_the_first_one() {
+    let mut fleet = Fleet::new(two_pools(), at(0).at);
+    fleet.watch(at(0), &mut || 0);
+    fleet.reload(two_pools()[..1].to_vec(), HOUR, at(1).at);
+    fleet.watch(at(1), &mut || 0);
+    fleet.settle(at(1).at);
+    let names = |specs: Vec<BackendSpec>| specs.into_iter().map(|one| one.name).collect::<Vec<_>>();
+    let (staying, leaving) = fleet.effective(0);
+    assert_eq!(
+        (names(staying), names(leaving)),
+        (vec!["a".to_owned(), "bb".to_owned()], vec!["ccc".to_owned(), "dddd".to_owned()],)
+    );
+    assert!(!fleet.pools()[0].panic, "who leaves is not wanted");
 }
