@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!            100                     above 100
-//!  Silent ---------> Proceeding ------------------> (forgotten, or Answered after a failover)
+//!  Silent ---------> Proceeding ------------------> (forgotten; after a failover Ringing, Answered)
 //!    | silence, 503,     | 503
 //!    | transport error   |
 //!    '----> Retry <------'   next backend, or the failure goes upstream
@@ -19,12 +19,14 @@
 //! request that cannot be tried again is watched too, without its bytes.
 
 mod kept;
+mod recent;
 mod wheel;
 
 use super::Ingress;
-use super::reason::{FailoverCause as Cause, Method};
+use super::reason::{Answer, FailoverCause as Cause, Method};
 use crate::pool::BackendId;
-use kept::{Kept, Table};
+use kept::{Kept, Phase, Table};
+use recent::Recent;
 use std::collections::VecDeque;
 use std::ops::Range;
 use wheel::Wheel;
@@ -62,22 +64,13 @@ pub(super) struct KeptSlot {
     generation: u32,
 }
 
-/// How far a kept request has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::proxy) enum Phase {
-    /// The current attempt has said nothing.
-    Silent,
-    /// It said 100: silence ends no more, a 503 still does.
-    Proceeding,
-    /// The caller has its answer; only abandoned attempts matter.
-    Answered,
-}
-
 /// What becomes of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     /// It goes upstream.
     Forward,
+    /// So does this 2xx, and the call is where it comes from.
+    Adopt,
     /// A failing final that ends an attempt: ACKed where it is an INVITE's; another attempt follows
     /// if the entry says so ([`Work::Retry`]).
     Absorb(KeptSlot),
@@ -90,7 +83,7 @@ pub(super) enum Fate {
 pub(super) enum Work {
     /// Choose another backend and send.
     Retry(KeptSlot, Cause),
-    /// Send the current attempt again (RFC 3261 17.1.1.2 timer A): after a 100 the caller does not.
+    /// Send the current attempt again (RFC 3261 17.1.1.2 timer A).
     Again(KeptSlot),
     /// Cancel this attempt.
     Cancel(KeptSlot, BackendId),
@@ -103,6 +96,7 @@ pub(super) struct Failover {
     key_hash: ahash::RandomState,
     table: Table,
     wheel: Wheel,
+    recent: Recent,
     /// Work that is due now. Bounded: one retry and one cancel for each entry.
     work: VecDeque<Work>,
     /// Who was silent, to be told. Bounded: once for each entry between two looks.
@@ -118,6 +112,7 @@ impl Failover {
             key_hash: ahash::RandomState::with_seeds(!keys[0], !keys[1], !keys[2], !keys[3]),
             table: Table::new(kept_max),
             wheel: Wheel::new(kept_max),
+            recent: Recent::new(kept_max),
             work: VecDeque::with_capacity(2 * kept_max),
             silent: Vec::with_capacity(kept_max),
         }
@@ -134,8 +129,8 @@ impl Failover {
         self.table.len() == 0
     }
 
-    /// Keeps a request that goes to its first backend. False if it goes without the failover that it
-    /// should have: there is no room for it.
+    /// Keeps a request that goes to its first backend, unless it is one of a moment ago. False if it
+    /// goes without the failover that it should have: there is no room for it.
     pub(super) fn keep(
         &mut self,
         key: TransactionKey,
@@ -145,6 +140,9 @@ impl Failover {
         bytes: &[u8],
         now_ms: u64,
     ) -> bool {
+        if self.recent.has(key, now_ms) {
+            return true;
+        }
         let wanted = self.settings.tries > 1;
         let fits = bytes.len() <= COPY_MAX;
         let copy = if wanted && fits { bytes } else { &[] };
@@ -159,7 +157,9 @@ impl Failover {
             tried: 1,
             phase: Phase::Silent,
             cancelled: false,
-            caller_waits: false,
+            answer: None,
+            failed_at: None,
+            resends: false,
             interval_ms: 0,
             silent_until_ms,
             ..*entry
@@ -211,14 +211,15 @@ impl Failover {
     ) -> Fate {
         let Some(slot) = self.table.find(key) else { return Fate::Forward };
         let entry = self.table.get(slot);
-        if entry.tried > 1 && entry.current() != backend {
+        let is_late = entry.tried > 1 && entry.current() != backend;
+        if is_late || entry.answer.is_some() {
             return self.abandoned(slot, backend, status, now_ms);
         }
         match status {
             100 => {
                 if entry.phase == Phase::Silent {
                     let entry = self.table.entry(slot);
-                    (entry.phase, entry.caller_waits) = (Phase::Proceeding, true);
+                    (entry.phase, entry.resends) = (Phase::Proceeding, true);
                     self.wheel.schedule(slot.index, now_ms + LINGER_MS);
                 }
                 Fate::Forward
@@ -228,7 +229,15 @@ impl Failover {
                 Fate::Absorb(slot)
             }
             _ => {
-                self.answered(slot, now_ms);
+                // The caller's CANCEL may have come to this backend before the request did.
+                if entry.is_invite && entry.cancelled && entry.tried > 1 && status < 200 {
+                    self.work.push_back(Work::Cancel(slot, backend));
+                }
+                if status >= 300 {
+                    self.table.entry(slot).failed_at = Some(backend);
+                }
+                let phase = if status < 200 { Phase::Ringing } else { Phase::Answered };
+                self.heard(slot, phase, now_ms);
                 Fate::Forward
             }
         }
@@ -239,29 +248,36 @@ impl Failover {
     fn abandoned(&mut self, slot: KeptSlot, backend: BackendId, status: u16, now_ms: u64) -> Fate {
         let entry = self.table.get(slot);
         let is_first = entry.phase != Phase::Answered;
+        if entry.phase != Phase::Silent {
+            // It repeats its final response for 64*T1 from the first one on.
+            self.wheel.schedule(slot.index, now_ms + LINGER_MS);
+        }
         match status {
             ..=199 if entry.is_invite => Fate::Cancel(slot),
             ..=199 => Fate::Absorb(slot),
             200..=299 if entry.is_invite || is_first => {
-                if is_first {
+                if is_first && entry.is_invite {
                     let current = entry.current();
                     self.work.push_back(Work::Cancel(slot, current));
-                    self.table.entry(slot).make_current(backend);
-                    self.answered(slot, now_ms);
                 }
-                Fate::Forward
+                // The other is the abandoned one now: no failure, of it or of ours, follows this 2xx.
+                let entry = self.table.entry(slot);
+                entry.make_current(backend);
+                entry.answer = None;
+                self.heard(slot, Phase::Answered, now_ms);
+                Fate::Adopt
             }
             _ => Fate::Absorb(slot),
         }
     }
 
-    /// The caller has its answer: what never failed over is forgotten.
-    fn answered(&mut self, slot: KeptSlot, now_ms: u64) {
+    /// The caller hears of this attempt: what never failed over is forgotten.
+    fn heard(&mut self, slot: KeptSlot, phase: Phase, now_ms: u64) {
         let entry = self.table.entry(slot);
         if entry.tried == 1 {
-            return self.forget(slot);
+            return self.let_go(slot, now_ms);
         }
-        entry.phase = Phase::Answered;
+        entry.phase = entry.phase.max(phase);
         self.wheel.schedule(slot.index, now_ms + LINGER_MS);
     }
 
@@ -285,7 +301,7 @@ impl Failover {
     /// Another attempt is to follow, or the failure to go upstream; once.
     fn queue_retry(&mut self, slot: KeptSlot, cause: Cause) {
         let entry = self.table.entry(slot);
-        if !entry.queued && !entry.cancelled && entry.phase != Phase::Answered {
+        if !entry.queued && !entry.cancelled && entry.phase < Phase::Ringing {
             entry.queued = true;
             self.work.push_back(Work::Retry(slot, cause));
         }
@@ -311,13 +327,13 @@ impl Failover {
     fn is_still_due(&self, work: Work) -> bool {
         let (Work::Retry(slot, _) | Work::Again(slot) | Work::Cancel(slot, _)) = work;
         let retries = matches!(work, Work::Retry(..));
-        self.table.is_kept(slot) && !(retries && self.table.get(slot).phase == Phase::Answered)
+        self.table.is_kept(slot) && !(retries && self.table.get(slot).phase >= Phase::Ringing)
     }
 
     fn timeout(&mut self, slot: KeptSlot, now_ms: u64) -> Option<Work> {
         let entry = self.table.get(slot);
         if entry.phase != Phase::Silent {
-            self.forget(slot);
+            self.let_go(slot, now_ms);
             return None;
         }
         if now_ms < entry.silent_until_ms {
@@ -332,7 +348,7 @@ impl Failover {
         }
         // The last attempt stays silent: the caller's own timer B or F ends it. What it may still
         // say goes upstream; what the others may say does not.
-        self.answered(slot, now_ms);
+        self.heard(slot, Phase::Ringing, now_ms);
         None
     }
 
@@ -343,7 +359,7 @@ impl Failover {
         entry.tried += 1;
         entry.phase = Phase::Silent;
         entry.silent_until_ms = now_ms + u64::from(self.settings.silence_ms);
-        entry.interval_ms = 0;
+        (entry.resends, entry.interval_ms) = (true, 0);
         entry.queued = false;
         self.schedule(slot, now_ms);
     }
@@ -352,23 +368,43 @@ impl Failover {
     fn schedule(&mut self, slot: KeptSlot, now_ms: u64) {
         let entry = self.table.entry(slot);
         let mut wake_ms = entry.silent_until_ms;
-        if entry.caller_waits {
+        if entry.resends {
             entry.interval_ms = (entry.interval_ms * 2).max(T1_MS);
             wake_ms = wake_ms.min(now_ms + entry.interval_ms);
         }
         self.wheel.schedule(slot.index, wake_ms);
     }
 
-    /// No backend is left. After silence the last attempt may still answer; else the caller gets its
-    /// answer now, and the entry lives on for abandoned attempts only.
-    pub(super) fn given_up(&mut self, slot: KeptSlot, cause: Cause, now_ms: u64) {
+    /// No backend is left. Silence may be slowness: the caller's own timer decides, and the last
+    /// attempt may still answer. Else the caller gets this `answer` now, and the entry lives on for
+    /// abandoned attempts only. True: it does.
+    pub(super) fn given_up(
+        &mut self,
+        slot: KeptSlot,
+        cause: Cause,
+        answer: Answer,
+        now_ms: u64,
+    ) -> bool {
         let entry = self.table.entry(slot);
         entry.queued = false;
-        entry.phase = match cause {
-            Cause::Silence => Phase::Proceeding,
-            Cause::Refused | Cause::Unreachable => Phase::Answered,
+        (entry.phase, entry.answer) = match cause {
+            Cause::Silence => (Phase::Proceeding, None),
+            Cause::Refused | Cause::Unreachable => (Phase::Answered, Some(answer)),
         };
+        let is_answered = entry.answer.is_some();
         self.wheel.schedule(slot.index, now_ms + LINGER_MS);
+        is_answered
+    }
+
+    /// The backend whose failure of this INVITE went upstream, though the call may be elsewhere by now:
+    /// an ACK there would pass for one of its 2xx.
+    pub(super) fn failed_at(&self, key: TransactionKey) -> Option<BackendId> {
+        self.table.find(key).and_then(|slot| self.table.get(slot).failed_at)
+    }
+
+    /// What we have answered a transaction ourselves: a retransmission gets the same.
+    pub(super) fn own_answer(&self, key: TransactionKey) -> Option<Answer> {
+        self.table.find(key).and_then(|slot| self.table.get(slot).answer)
     }
 
     /// The entry in a slot.
@@ -391,7 +427,13 @@ impl Failover {
         self.table.take_back_copies(copies);
     }
 
-    /// Ends it without a word.
+    /// It is over; its retransmissions are still known.
+    fn let_go(&mut self, slot: KeptSlot, now_ms: u64) {
+        self.recent.note(self.table.get(slot).key, now_ms);
+        self.forget(slot);
+    }
+
+    /// Ends it without a trace.
     pub(super) fn forget(&mut self, slot: KeptSlot) {
         self.wheel.cancel(slot.index);
         self.table.remove(slot);

@@ -78,7 +78,10 @@ impl Proxy {
             _ => Way { target, by, attempt: false },
         };
         let Way { target, by, attempt } = way;
-        let (target, by) = self.follow(now, pool, ingress, &request, (target, by));
+        let (target, by) = match self.follow(now, pool, ingress, &request, (target, by)) {
+            Ok(followed) => followed,
+            Err(answer) => return self.answer(ingress, &request, answer, out),
+        };
         let verdict = self.forward(pool, ingress, &request, target, attempt, out);
         if matches!(verdict, Verdict::Forward { .. }) {
             self.tally.routed(by);

@@ -64,7 +64,7 @@ impl Proxy {
     }
 
     /// Before a request is forwarded: keeps it, or follows what is kept already. A retransmission
-    /// and a CANCEL go where the current attempt went.
+    /// and a CANCEL go where the current attempt went. `Err`: our own answer to a retransmission.
     pub(super) fn follow(
         &mut self,
         now: Now,
@@ -72,31 +72,39 @@ impl Proxy {
         ingress: &Ingress,
         request: &Request<'_>,
         (target, by): (Target, Routed),
-    ) -> (Target, Routed) {
-        let Target::Backend(slot) = target else { return (target, by) };
+    ) -> Result<(Target, Routed), Answer> {
+        let Target::Backend(slot) = target else { return Ok((target, by)) };
         // A backend that was named, by whomever, is not to be exchanged for another.
         let free = matches!(by, Routed::Policy | Routed::Pin | Routed::Hash | Routed::Unpinned);
-        if request.to_tag.is_some() || !free {
-            return (target, by);
+        let is_ack = request.method == Method::Ack;
+        if (request.to_tag.is_some() && !is_ack) || !free {
+            return Ok((target, by));
         }
         let bytes = request.message.bytes;
         let branch = request.via.branch.map(|branch| branch.of(bytes));
         let Some(key) = self.transaction_key(request.call_id, request.cseq, branch) else {
-            return (target, by);
+            return Ok((target, by));
         };
+        if is_ack {
+            let failed_at = self.failover.failed_at(key).and_then(|backend| pool.by_id(backend));
+            return Ok((failed_at.map_or(target, Target::Backend), by));
+        }
         if let Some(current) = self.failover.current(key) {
             if request.method == Method::Cancel {
                 self.failover.cancelled(key);
+            } else if let Some(answer) = self.failover.own_answer(key) {
+                return Err(answer);
             }
-            return pool.by_id(current).map_or((target, by), |slot| (Target::Backend(slot), by));
+            let target = pool.by_id(current).map_or(target, Target::Backend);
+            return Ok((target, by));
         }
-        if !matches!(request.method, Method::Ack | Method::Cancel) {
+        if request.method != Method::Cancel {
             let backend = pool.backend(slot).id;
             if !self.failover.keep(key, ingress, request.method, backend, bytes, now.ms()) {
                 self.tally.not_kept += 1;
             }
         }
-        (target, by)
+        Ok((target, by))
     }
 
     /// What becomes of a response: `None` if it goes upstream (as 500 if `status` says so).
@@ -119,6 +127,12 @@ impl Proxy {
         let status = arrived.status;
         match self.failover.response(key, arrived.backend, status, another, now.ms()) {
             Fate::Forward => Intercepted::Upstream,
+            Fate::Adopt => {
+                let pin = self.pins.key(arrived.call_id);
+                let (backend, now_s) = (arrived.backend, now.seconds());
+                self.pins.insert_or_refresh(pin, backend, Class::Transaction, now_s);
+                Intercepted::Upstream
+            }
             Fate::Absorb(slot) => {
                 let is_invite_final = self.failover.kept(slot).is_invite && status >= 200;
                 let to = arrived.message.first(Header::To).map(|to| to.of(bytes));
@@ -182,16 +196,14 @@ impl Proxy {
         self.with_copy(slot, |proxy, ingress, request| {
             let choice = proxy.next_backend(pool, slot, ingress, request);
             let Some(next) = choice.slot().filter(|_| proxy.failover.may_retry(slot)) else {
-                proxy.failover.given_up(slot, cause, now.ms());
                 // RFC 3261 16.7 item 6: 503 would say that nobody can be served.
                 let answer = match choice {
                     Choice::Backend(_) => Answer::BackendFailed,
                     Choice::Full => Answer::Overloaded,
                     Choice::Nobody => Answer::NoBackendLeft,
                 };
-                // Silence may be slowness: the caller's own timer decides.
-                return (cause != Cause::Silence)
-                    .then(|| proxy.answer(ingress, request, answer, out));
+                let is_answered = proxy.failover.given_up(slot, cause, answer, now.ms());
+                return is_answered.then(|| proxy.answer(ingress, request, answer, out));
             };
             let backend = pool.backend(next).id;
             let class = match request.method {

@@ -296,12 +296,13 @@ fn each_attempt_that_meets_silence_tells_of_its_backend_once() {
     let mut attempts = vec![invite(&mut world)];
     assert!(world.wait(2950).is_empty() && silent(&mut world).is_empty());
     for _ in 0..2 {
-        attempts.extend(world.wait(3000));
-        let before = &attempts[attempts.len() - 2];
-        assert_eq!(silent(&mut world), [before.forwarded_to()]);
+        let sent = world.wait(200);
+        assert_eq!(silent(&mut world), [attempts.last().expect("one").forwarded_to()]);
+        attempts.push(only(sent));
+        world.wait(2800);
+        assert!(silent(&mut world).is_empty());
     }
-    assert_eq!(attempts.len(), 3);
-    world.wait(3100);
+    world.wait(200);
     assert_eq!(silent(&mut world), [attempts[2].forwarded_to()], "the last one too");
     world.wait(120_000);
     assert!(silent(&mut world).is_empty() && !world.proxy.is_waiting());
@@ -375,6 +376,115 @@ fn silence_tells_nothing_where_the_backend_may_be_waiting_for_a_phone() {
     world.push(CLIENT, LISTENER, inside.to_string());
     world.wait(60_000);
     assert!(silent(&mut world).is_empty(), "inside a dialog");
+}
+
+#[test]
+fn a_late_retransmission_is_no_new_request() {
+    // RFC 6026 7.1: the backend may absorb it without a word; nobody else is to ring for it.
+    let mut world = World::new();
+    let first = invite(&mut world);
+    answer(&mut world, &first, "200 OK");
+    let again = invite(&mut world);
+    assert_eq!(again.bytes, first.bytes);
+    assert!(world.wait(10_000).is_empty() && silent(&mut world).is_empty());
+    world.proxy.unreachable(&world.pool, first.forwarded_to());
+    assert!(world.poll().is_empty());
+    // With credentials it is a new one.
+    let via = "SIP/2.0/UDP 192.0.2.9:5062;branch=z9hG4bKclient2;rport";
+    let repeated = Request { cseq: 2, via, ..Default::default() }.to_string();
+    world.push(CLIENT, LISTENER, repeated);
+    assert_eq!(only(world.wait(3100)).row("CSeq"), "2 INVITE");
+}
+
+#[test]
+fn the_second_attempt_is_retransmitted_by_us() {
+    // 17.1.1.2: the caller's timer A has grown too long to make up for a loss
+    let mut world = World::new();
+    invite(&mut world);
+    let second = only(world.wait(3050));
+    let repeated = world.wait(2000);
+    assert_eq!(repeated.len(), 2, "500 ms, then 1 s");
+    assert!(repeated.iter().all(|one| one.bytes == second.bytes));
+}
+
+#[test]
+fn a_failure_of_one_that_rings_does_not_follow_a_late_200_of_the_other() {
+    // 16.7 item 5
+    let mut world = World::new();
+    let first = invite(&mut world);
+    let second = only(world.wait(3050));
+    answer(&mut world, &second, "180 Ringing");
+    let ok = answer(&mut world, &first, "200 OK");
+    assert_eq!(ok.forwarded_to(), address(CLIENT));
+    assert!(is_own(&only(world.poll()), "CANCEL", second.forwarded_to()));
+    let ack = answer(&mut world, &second, "486 Busy Here");
+    assert!(is_own(&ack, "ACK", second.forwarded_to()), "{}", ack.text());
+}
+
+#[test]
+fn a_failure_is_not_repeated_after_the_late_200_of_an_abandoned_attempt() {
+    let mut world = World::new();
+    let first = invite(&mut world);
+    let second = only(world.wait(3050));
+    answer(&mut world, &second, "486 Busy Here");
+    assert_eq!(answer(&mut world, &first, "200 OK").forwarded_to(), address(CLIENT));
+    assert!(world.poll().is_empty(), "nothing is left to cancel");
+    // 17.1.1.3: to the backend of the 200 it would pass for an ACK of that.
+    let ack = Request { method: "ACK", to_tag: "bob", ..Default::default() }.to_string();
+    assert_eq!(world.push(CLIENT, LISTENER, ack).forwarded_to(), second.forwarded_to());
+    let ack = answer(&mut world, &second, "486 Busy Here");
+    assert!(is_own(&ack, "ACK", second.forwarded_to()), "{}", ack.text());
+}
+
+#[test]
+fn a_dialog_is_counted_where_its_late_200_comes_from() {
+    let mut world = World::new();
+    let first = invite(&mut world);
+    let second = only(world.wait(3050));
+    answer(&mut world, &first, "200 OK");
+    let on = |at: &Outcome| {
+        let slot = world.pool.by_address(at.forwarded_to()).expect("a backend");
+        world.proxy.dialogs_on(world.pool.backend(slot).id)
+    };
+    assert_eq!((on(&first), on(&second)), (1, 0));
+}
+
+#[test]
+fn a_cancel_that_overtook_the_second_attempt_is_repeated_when_that_rings() {
+    // 9.1: the backend that has no INVITE yet answers the CANCEL with 481
+    let mut world = World::new();
+    let first = invite(&mut world);
+    answer(&mut world, &first, "100 Trying");
+    answer(&mut world, &first, "503 Service Unavailable");
+    let second = only(world.poll());
+    let cancel = Request { method: "CANCEL", ..Default::default() }.to_string();
+    let overtaking = world.push(CLIENT, LISTENER, cancel);
+    answer(&mut world, &overtaking, "481 Call Does Not Exist");
+    assert_eq!(answer(&mut world, &second, "180 Ringing").forwarded_to(), address(CLIENT));
+    let again = only(world.poll());
+    assert!(is_own(&again, "CANCEL", second.forwarded_to()), "{}", again.text());
+    assert_eq!(branch(&again), branch(&second));
+}
+
+#[test]
+fn after_our_own_answer_a_retransmission_gets_it_again_and_late_failures_end_here() {
+    let mut world = World::new();
+    let mut sent = invite(&mut world);
+    let mut last = sent.forwarded_to();
+    while let Verdict::Forward { egress, .. } = sent.verdict {
+        last = egress.to;
+        world.proxy.unreachable(&world.pool, last);
+        let next = only(world.poll());
+        if matches!(next.verdict, Verdict::Reply { .. }) {
+            let again = invite(&mut world);
+            assert_eq!(again.bytes, next.bytes, "the same answer");
+            break;
+        }
+        sent = next;
+    }
+    let ack = answer(&mut world, &sent, "486 Busy Here");
+    assert!(is_own(&ack, "ACK", last), "{}", ack.text());
+    assert_eq!(answer(&mut world, &sent, "200 OK").forwarded_to(), address(CLIENT));
 }
 
 #[test]

@@ -484,7 +484,7 @@ impl Agent {
 }
 
 /// A parameter's value; empty where there is none.
-fn parameter<'a>(value: &'a str, name: &str) -> &'a str {
+pub(crate) fn parameter<'a>(value: &'a str, name: &str) -> &'a str {
     let params = &value[value.rfind('>').unwrap_or(0)..];
     let mut found = params.split(';').filter_map(|param| param.split_once('='));
     found.find(|(found, _)| *found == name).map_or("", |(_, value)| value)
@@ -495,7 +495,7 @@ fn uri(contact: &str) -> String {
 }
 
 /// 18.2.2, RFC 3581 4.
-fn reply_address(request: &str) -> SocketAddr {
+pub(crate) fn reply_address(request: &str) -> SocketAddr {
     let via = rows(request, "Via").remove(0);
     let sent_by = via.trim_start_matches("SIP/2.0/UDP ").split(';').next().unwrap_or("").to_owned();
     let mut address: SocketAddr = sent_by.parse().expect("our Via names address and port");

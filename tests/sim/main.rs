@@ -6,7 +6,10 @@
 //! own timers. `SIPRING_SEED=n cargo test --test sim` replays one run.
 
 mod agent;
+mod caller;
 mod cluster;
+mod failing;
+mod failover;
 mod network;
 #[allow(dead_code)] // shared with the core's tests, which use all of it
 #[path = "../core/world.rs"]

@@ -1,11 +1,24 @@
 //! The table of kept requests: a slot each, with room for the bytes. Made at start, never grows.
 
-use super::{COPY_MAX, KeptSlot, Phase, TRIES_MAX, TransactionKey};
+use super::{COPY_MAX, KeptSlot, TRIES_MAX, TransactionKey};
 use crate::pool::BackendId;
-use crate::proxy::{Ingress, Replaced, SocketIndex};
+use crate::proxy::{Answer, Ingress, Replaced, SocketIndex};
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
+
+/// How far a kept request has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::proxy) enum Phase {
+    /// The current attempt has said nothing.
+    Silent,
+    /// It said 100: silence ends no more, a 503 still does.
+    Proceeding,
+    /// More than a 100 went upstream: this attempt is not exchanged any more.
+    Ringing,
+    /// The caller has its final answer; only abandoned attempts matter.
+    Answered,
+}
 
 /// A kept request.
 #[derive(Clone, Copy, Debug)]
@@ -31,8 +44,12 @@ pub(in crate::proxy) struct Kept {
     pub(super) tried: u8,
     pub(super) phase: Phase,
     pub(super) cancelled: bool,
-    /// A 100 went upstream: the caller retransmits no more, so we do.
-    pub(super) caller_waits: bool,
+    /// Our own final answer went upstream: what an attempt may still say is late.
+    pub(super) answer: Option<Answer>,
+    /// Whose failing final response went upstream: the ACK of it goes there.
+    pub(super) failed_at: Option<BackendId>,
+    /// We retransmit: the caller does no more after a 100, and too seldom for a second attempt.
+    pub(super) resends: bool,
     pub(super) interval_ms: u64,
     pub(super) silent_until_ms: u64,
 }
@@ -58,7 +75,7 @@ impl Kept {
 
     /// Whether an attempt may follow.
     pub(super) fn may_try_again(&self, tries: u8) -> bool {
-        self.has_copy() && !self.cancelled && self.phase != Phase::Answered && self.tried < tries
+        self.has_copy() && !self.cancelled && self.phase < Phase::Ringing && self.tried < tries
     }
 
     /// Whether it can be sent again.
@@ -94,7 +111,9 @@ impl Table {
             tried: 1,
             phase: Phase::Answered,
             cancelled: false,
-            caller_waits: false,
+            answer: None,
+            failed_at: None,
+            resends: false,
             interval_ms: 0,
             silent_until_ms: 0,
         };
