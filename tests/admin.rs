@@ -62,6 +62,7 @@ fn config() -> Config {
         cluster: Cluster { current: None, previous: None, hash_seed: 0 },
         admin: free_tcp_address(),
         admin_socket: None,
+        message_log: None,
         log: LogLevel::Error,
     }
 }

@@ -101,6 +101,9 @@ hash_seed = 7
 
 [log]
 level = "debug"
+messages = "errors"
+sample = 0.25
+file = "/var/log/a \"b\".json"
 "#;
 
 /// Loads a file with these flags.
@@ -220,6 +223,9 @@ fn every_key_reaches_the_configuration() {
     assert_eq!((current.number, current.bytes[..2].to_vec()), (2, vec![0x00, 0x11]));
     assert_eq!((previous.number, previous.bytes[15]), (3, 0xff));
     assert_eq!((config.cluster.hash_seed, config.log), (7, LogLevel::Debug));
+    let log = config.message_log.unwrap();
+    assert_eq!((log.errors_only, log.sample_per_mille), (true, 250));
+    assert_eq!(log.file, std::path::Path::new("/var/log/a \"b\".json"));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod listeners;
 
+use super::messages;
 use super::show::{log_level, path, state};
 use super::values::{show_duration, show_duration_ms};
 use super::{BackendConfig, BackendPorts, Config, HealthConfig, Limits, PoolConfig, RouteConfig};
@@ -240,6 +241,8 @@ fn settings(old: &Config, new: &Config, changes: &mut Vec<String>) {
     value("remove_timeout", seconds(was.remove_timeout_s), seconds(is.remove_timeout_s));
     value("hash_seed", old.cluster.hash_seed.to_string(), new.cluster.hash_seed.to_string());
     value("log level", log_level(old.log).to_owned(), log_level(new.log).to_owned());
+    let messages = |config: &Config| messages::in_words(config.message_log.as_ref());
+    value("message log", messages(old), messages(new));
     // Never the keys themselves.
     if old.cluster.current != new.cluster.current {
         changes.push("[cluster] key".to_owned());

@@ -4,6 +4,7 @@
 //! is read by hand and not by derived deserializers: those stop at the first problem and word it
 //! for programmers.
 
+use super::messages::{RawMessages, messages};
 use super::reader::{At, Notes, Table};
 use super::report::{Place, Problem, Report};
 use super::route::{RawRoute, route};
@@ -37,6 +38,7 @@ pub(super) struct Raw {
     pub(super) previous_key: Option<At<Key>>,
     pub(super) hash_seed: Option<u64>,
     pub(super) log: Option<LogLevel>,
+    pub(super) messages: RawMessages,
 }
 
 #[derive(Debug)]
@@ -114,6 +116,7 @@ fn top_level(mut top: Table<'_>) -> Raw {
     }
     if let Some(mut log) = top.table("log", "[log]") {
         raw.log = log.parsed("level", "\"info\"", log_level).map(|at| at.value);
+        raw.messages = messages(&mut log);
         log.finish(&[]);
     }
     top.finish(&["tls", "hep"]);

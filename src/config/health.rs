@@ -156,7 +156,8 @@ pub(super) fn show(f: &mut Formatter<'_>, health: &HealthConfig) -> fmt::Result 
     writeln!(f, "panic = {}", show_share(health.panic_per_mille))
 }
 
-fn show_share(per_mille: u16) -> String {
+/// A share as it is written in a file.
+pub(super) fn show_share(per_mille: u16) -> String {
     format!("{:?}", f64::from(per_mille) / 1000.0)
 }
 

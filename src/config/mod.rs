@@ -12,6 +12,7 @@ mod file;
 mod flags;
 mod health;
 mod load;
+mod messages;
 mod policy;
 mod pools;
 mod reader;
@@ -26,6 +27,7 @@ pub use diff::Diff;
 pub use flags::Flags;
 pub use health::HealthConfig;
 pub use load::{FILE_SIZE_MAX, Loaded, Text, load, read};
+pub use messages::MessageLogConfig;
 pub use report::Report;
 pub use route::RouteConfig;
 
@@ -65,6 +67,8 @@ pub struct Config {
     pub admin_socket: Option<PathBuf>,
     /// Log level.
     pub log: LogLevel,
+    /// Lines of final responses; `None`: none.
+    pub message_log: Option<MessageLogConfig>,
 }
 
 /// A UDP listener. (TCP, TLS, WS and WSS come with the stream room.)

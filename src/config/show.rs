@@ -2,7 +2,7 @@
 
 use super::values::{listed, show_duration};
 use super::{BackendConfig, BackendPorts, Config, Listener, LogLevel, PoolConfig};
-use super::{health, policy, route, work};
+use super::{health, messages, policy, route, work};
 use crate::pool::State;
 use crate::proxy::{Key, PathMode};
 use std::collections::BTreeMap;
@@ -51,7 +51,8 @@ impl Display for Config {
         show_key(f, "key", self.cluster.current)?;
         show_key(f, "previous_key", self.cluster.previous)?;
         writeln!(f, "hash_seed = {}", self.cluster.hash_seed)?;
-        writeln!(f, "\n[log]\nlevel = \"{}\"", log_level(self.log))
+        writeln!(f, "\n[log]\nlevel = \"{}\"", log_level(self.log))?;
+        messages::show(f, self.message_log.as_ref())
     }
 }
 

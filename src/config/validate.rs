@@ -1,6 +1,7 @@
 //! What the values say of each other: a [`Raw`] becomes a [`Config`], or problems.
 
 use super::file::{Raw, RawBackend, RawListener};
+use super::messages;
 use super::reader::At;
 use super::report::{Problem, Report};
 use super::{ADMIN, BACKEND_PORTS, BackendPorts, Cluster, Config, Listener};
@@ -51,6 +52,7 @@ pub(super) fn validate(raw: Raw, report: &mut Report) -> Config {
         admin,
         admin_socket: raw.admin_socket,
         log: raw.log.unwrap_or(LogLevel::Info),
+        message_log: messages::agree(raw.messages, report),
     }
 }
 

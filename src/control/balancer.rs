@@ -5,6 +5,7 @@
 use super::fleet::{Admin, Fleet, PoolSpec, UnknownBackend, Who};
 use super::kernel_drops::KernelDrops;
 use super::listeners::Leaving;
+use super::message_log::MessageLog;
 use super::plan::{self, Network, Outline};
 use super::{Failure, log, ports, prober};
 use crate::config::{Config, Listener, PoolConfig};
@@ -31,6 +32,7 @@ pub struct Balancer {
     probes: Arc<Probes>,
     kernel_drops: Mutex<KernelDrops>,
     socket_drops: Arc<SocketDrops>,
+    pub(super) message_log: Mutex<MessageLog>,
     metrics: Arc<Metrics>,
     started: SystemTime,
 }
@@ -120,9 +122,12 @@ impl Balancer {
             probes,
             kernel_drops,
             socket_drops,
+            message_log: Mutex::default(),
             metrics,
             started,
         };
+        let config = balancer.live().config.clone();
+        balancer.begin_message_log(&config)?;
         balancer.look(); // so that every series is there from the start
         Ok(balancer)
     }
@@ -213,6 +218,10 @@ impl Balancer {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn shared_pool(&self) -> &Arc<ArcSwap<Pool>> {
+        &self.pool
+    }
+
     /// Gives the workers other settings.
     pub(super) fn configure(&self, settings: &[Arc<Settings>]) {
         if let Some(workers) = &*self.workers() {
@@ -289,6 +298,7 @@ impl Balancer {
     pub fn stop(&self) {
         let workers = self.workers().take();
         drop(workers); // without the lock: it takes a while
+        self.end_message_log();
     }
 }
 

@@ -20,6 +20,7 @@ pub mod fleet;
 mod kernel_drops;
 mod listeners;
 mod log;
+mod message_log;
 mod operator;
 mod page;
 mod plan;

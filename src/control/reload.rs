@@ -3,6 +3,7 @@
 
 use super::balancer::{Balancer, Live, ask_network, build, pools};
 use super::listeners::{self, Followed};
+use super::message_log::LogChange;
 use super::{Failure, log, plan, prober};
 use crate::config::{Config, Diff};
 use crate::pool::Pool;
@@ -30,6 +31,7 @@ struct Next {
     pool: Pool,
     followed: Followed,
     opened: Opened,
+    log: Option<LogChange>,
 }
 
 impl Balancer {
@@ -38,8 +40,8 @@ impl Balancer {
     /// calls and goes when those that it has are over.
     ///
     /// # Errors
-    /// When a listener cannot be opened, or a backend cannot be reached, or only from where no socket
-    /// is open, or is this balancer; nothing has changed then.
+    /// When a listener or the message log cannot be opened, or a backend cannot be reached, or only
+    /// from where no socket is open, or is this balancer; nothing has changed then.
     pub fn reload(&self, config: &Config) -> Result<Reloaded, Failure> {
         let now = SystemTime::now();
         let mut live = self.live();
@@ -90,12 +92,14 @@ impl Balancer {
             live.settings.iter().map(|old| reconfigured(old, &config, &followed)).collect();
         let leaving = listeners::leaving(&live.leaving, &followed, remove_timeout, now);
         let opened = self.open(&followed, &config)?;
+        let before = live.config.message_log.as_ref();
+        let log = LogChange::of(before, config.message_log.as_ref())?;
         let live = Live { config, bound, leaving, fleet, settings, refused: None };
-        Ok(Next { diff, live, pool, followed, opened })
+        Ok(Next { diff, live, pool, followed, opened, log })
     }
 
     fn take_over(&self, live: &mut Live, next: Next) -> Result<Diff, Failure> {
-        let Next { diff, live: next, pool, followed, opened } = next;
+        let Next { diff, live: next, pool, followed, opened, log: message_log } = next;
         if followed.changes_sockets() {
             self.hand_out(opened, &followed, (live, &next), || self.publish(pool))?;
             let remove_timeout = next.config.limits.remove_timeout_s;
@@ -105,6 +109,7 @@ impl Balancer {
             self.publish(pool);
         }
         log::set_level(next.config.log);
+        self.change_message_log(message_log);
         next.fleet.log_since(live.fleet.noted());
         *live = next;
         Ok(diff)

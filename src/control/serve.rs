@@ -111,7 +111,7 @@ impl<'a> Watch<'a> {
             }
             Step::Drain(signal) => self.begin_drain(signal),
             Step::EndAtOnce(signal) => return Some(End::AtOnce(signal)),
-            Step::ReopenLogs => tracing::debug!("USR1: the log goes to stderr, no file to reopen"),
+            Step::ReopenLogs => self.operator.balancer.reopen_message_log(),
             Step::Refuse(signal) => refuse(signal),
             Step::GoOn | Step::End => {}
         }

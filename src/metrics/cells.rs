@@ -205,6 +205,8 @@ pub struct Cells {
     pub truncated: Cell,
     /// Dropped: the hand-off ring of another worker was full.
     pub handoff_full: Cell,
+    /// Lines of the message log that found no room.
+    pub message_log_dropped: Cell,
     /// Messages given to the worker that owns their Call-ID.
     pub handoffs: Cell,
     /// MSG_RING doorbells rung.
@@ -266,6 +268,7 @@ impl Cells {
             own_requests: zero(),
             truncated: zero(),
             handoff_full: zero(),
+            message_log_dropped: zero(),
             handoffs: zero(),
             doorbells: zero(),
             send_errors: zero(),

@@ -167,6 +167,7 @@ impl Scrape {
             ),
             self.dropped(),
             total(declared::FAILOVER_NOT_KEPT, |c| &c.not_kept),
+            total(declared::MESSAGE_LOG_DROPPED, |c| &c.message_log_dropped),
             total(declared::OWN_REQUESTS, |c| &c.own_requests),
             self.by_place(
                 declared::FAILOVERS,

@@ -87,6 +87,9 @@ metrics! {
     TOKENS = Counter "sipring_route_token_total" ["result"]
         "Tokens found in our own Route values, by what they were worth.";
 
+    MESSAGE_LOG_DROPPED = Counter "sipring_message_log_dropped_total" []
+        "Lines of the message log that were lost, since nobody wrote or read them in time.";
+
     FAILOVERS = Counter "sipring_failovers_total" ["cause"]
         "Further attempts of a request at another backend, by what the one before did.";
     FAILOVER_NOT_KEPT = Counter "sipring_failover_not_kept_total" []

@@ -6,7 +6,8 @@ use super::sign::{Call, Signer};
 use crate::sip::{Fault, Header, Message, Row, Span, Start, Uri, Via, number};
 
 impl Method {
-    pub(super) fn of(name: &[u8]) -> Self {
+    /// The method of this name; [`Method::Other`] for all that we do not know.
+    pub fn of(name: &[u8]) -> Self {
         match name {
             b"ACK" => Method::Ack,
             b"BYE" => Method::Bye,

@@ -6,6 +6,7 @@
 use super::backends::Backends;
 use super::core::Core;
 use super::count;
+use super::message_log::Pen;
 use super::record::{self, Task};
 use super::shard::Shard;
 use crate::io::buffers::{Received, SendSlot};
@@ -60,6 +61,8 @@ pub(super) struct Desk<C> {
     pub(super) connect: Option<(BackendSlot, Egress)>,
     /// SO_RCVBUF of a connected socket, bytes.
     pub(super) receive_buffer: usize,
+    /// What messages are logged with, if they are.
+    pub(super) pen: Option<Pen>,
     /// Local sockets to close when their receive has ended.
     pub(super) closing: Vec<FileIndex>,
     /// Who waits for orders to be followed.
@@ -119,7 +122,7 @@ impl<C: Core> Desk<C> {
             ingress.replaced = answer;
             verdict = self.ask_core(now, &ingress, bytes, &slot);
         }
-        self.act(verdict, slot)
+        self.act(now, verdict, slot)
     }
 
     #[inline]
@@ -171,7 +174,7 @@ impl<C: Core> Desk<C> {
                 }
             }
             match verdict {
-                Some(verdict) => self.act(verdict, slot)?,
+                Some(verdict) => self.act(now, verdict, slot)?,
                 None => {
                     self.driver.put_back(slot);
                     return Ok(());
@@ -188,8 +191,9 @@ impl<C: Core> Desk<C> {
     }
 
     #[inline]
-    fn act(&mut self, verdict: Verdict, slot: SendSlot) -> io::Result<()> {
+    fn act(&mut self, now: Now, verdict: Verdict, slot: SendSlot) -> io::Result<()> {
         count::verdict(&self.cells, &verdict);
+        self.log_message(now, &verdict, &slot);
         match verdict {
             Verdict::Forward { egress, len, kind } => {
                 self.forwarded += 1;

@@ -9,6 +9,7 @@ mod core;
 mod count;
 mod desk;
 mod listeners;
+mod message_log;
 mod orders;
 mod record;
 mod shard;
@@ -18,6 +19,7 @@ mod tests;
 mod turn;
 
 pub use listeners::{NoAnswer, Opened};
+pub use message_log::{Line, Lines, Pen, Rule as LogRule, pen as log_pen};
 pub use orders::Answer;
 
 use crate::metrics::Cells;
@@ -111,6 +113,14 @@ impl Workers {
             let question = Question { call_id: Arc::clone(&call_id), answer: Arc::clone(answer) };
             thread.orders.give(|wanted| wanted.questions.push(question));
         }
+    }
+
+    /// Gives each worker a pen for the message log, or takes it away.
+    pub fn log_messages(&self, mut pen: impl FnMut() -> Option<Pen>) {
+        self.threads.iter().for_each(|thread| {
+            let pen = pen();
+            thread.orders.give(|wanted| wanted.pen = Some(pen));
+        });
     }
 
     /// True once a worker has ended by itself (it met an error it cannot go on from).

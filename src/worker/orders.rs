@@ -3,6 +3,7 @@
 //! A worker looks here only when its event says that there is something: between two turns, and never
 //! for the sake of a message.
 
+use super::message_log::Pen;
 use crate::io::os::Event;
 use crate::pool::BackendId;
 use crate::proxy::{Settings, SocketIndex};
@@ -29,6 +30,8 @@ pub(super) struct Wanted {
     pub(super) sockets: Vec<SocketOrder>,
     /// The settings to take over, the last ones if there were several.
     pub(super) settings: Option<Arc<Settings>>,
+    /// What to log messages with from now on.
+    pub(super) pen: Option<Option<Pen>>,
     /// What to answer, with fresh gauges, when the settings are taken over.
     pub(super) questions: Vec<Question>,
     /// Who is told when sockets and settings are as they were ordered.

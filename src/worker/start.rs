@@ -157,6 +157,7 @@ fn build<C: Core>(
         forwarded: 0,
         connect: None,
         receive_buffer: seed.receive_buffer,
+        pen: None,
         closing: Vec::new(),
         waiting: Vec::new(),
         called: false,

@@ -149,6 +149,9 @@ impl<C: Core> Worker<C> {
             self.desk.core.configure(Arc::clone(&settings));
             self.desk.settings = settings;
         }
+        if let Some(pen) = wanted.pen {
+            self.desk.pen = pen;
+        }
         self.refresh();
         for question in wanted.questions {
             (question.answer)(self.desk.core.pinned(now, &question.call_id));

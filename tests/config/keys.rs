@@ -124,7 +124,7 @@ error: unknown key `colour`
 2 | colour = true
   | ^^^^^^ not a key of [log]
   |
-  = help: keys here: level
+  = help: keys here: file, level, messages, sample
 "#,
     );
     // an unknown table
@@ -159,7 +159,7 @@ error: unknown key `workers`
 4 | workers = 3
   | ^^^^^^^ not a key of [log]
   |
-  = help: keys here: level
+  = help: keys here: file, level, messages, sample
 "#,
     );
     // a table of a later version

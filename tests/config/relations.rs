@@ -485,3 +485,38 @@ error: both keys have the same number
 "#,
     );
 }
+
+#[test]
+fn messages_are_logged_into_a_file() {
+    let minimal = "[[listener]]\nbind = \"udp:192.0.2.1:5060\"\n[[pool]]\n[[pool.backend]]\naddress = \"10.0.0.11\"\n";
+    wrong(
+        &format!("[log]\nmessages = \"errors\"\n{minimal}"),
+        r#"
+error: messages are to be logged, but nowhere
+ --> sipring.toml:2:12
+  |
+2 | messages = "errors"
+  |            ^^^^^^^^ `file` is missing
+  |
+  = help: such as file = "/var/log/sipring/messages.json"
+"#,
+    );
+    wrong(
+        &format!("[log]\nmessages = \"some\"\nfile = \"log\"\n{minimal}"),
+        r#"
+error: unknown messages `some`
+ --> sipring.toml:2:13
+  |
+2 | messages = "some"
+  |             ^^^^ expected "off" or "errors" or "all"
+
+error: `log` is no path of a file
+ --> sipring.toml:3:9
+  |
+3 | file = "log"
+  |         ^^^ not a whole path
+  |
+  = help: write a path from the root, such as "/var/log/sipring/messages.json"
+"#,
+    );
+}

@@ -2,6 +2,7 @@
 //! socket, and calls that go on meanwhile.
 
 mod listeners;
+mod message_log;
 mod stage;
 
 use stage::{PATIENCE, Stage};
@@ -186,7 +187,7 @@ fn winch_closes_the_door_and_hup_opens_it() {
     stage.signal("WINCH");
     stage.wait_until("503", || stage.options().starts_with("SIP/2.0 503 "));
     assert_eq!(stage.get("/ready").0, 503);
-    stage.signal("USR1"); // no log file: nothing happens
+    stage.signal("USR1"); // no message log: nothing happens
     stage.signal("HUP");
     stage.wait_until("200", || stage.options().starts_with("SIP/2.0 200 "));
     assert_eq!(stage.get("/ready").0, 200);

@@ -60,6 +60,7 @@ pub(in super::super) fn config(
         admin: "127.0.0.1:0".parse().expect("a socket address"),
         admin_socket: None,
         log: LogLevel::Error,
+        message_log: None,
     }
 }
 
