@@ -6,8 +6,8 @@ mod listeners;
 use super::messages;
 use super::show::{log_level, path, state};
 use super::values::{show_duration, show_duration_ms};
+use super::work;
 use super::{BackendConfig, BackendPorts, Config, HealthConfig, Limits, PoolConfig, RouteConfig};
-use super::{policy, work};
 use std::collections::HashMap;
 use std::fmt::{self, Display, Formatter};
 
@@ -98,16 +98,10 @@ fn in_pool(old: &PoolConfig, new: &PoolConfig, named: bool, changes: &mut Vec<St
             changes.push(format!("{before}{what} {old} -> {new}"));
         }
     };
-    let policy = |pool: &PoolConfig| {
-        let (name, hash) = policy::name(pool.policy);
-        let header = pool.hash_header.as_ref().map(|header| format!(" of {header}"));
-        let hash = hash.map(|hash| format!(" ({hash})"));
-        [name, &header.unwrap_or_default(), &hash.unwrap_or_default()].concat()
-    };
     let none = || "none".to_owned();
     let bound = |pool: &PoolConfig| pool.bound_percent.map_or_else(none, work::decimal);
     let source = |pool: &PoolConfig| pool.source_header.clone().unwrap_or_else(none);
-    value("policy", policy(old), policy(new));
+    value("policy", old.policy_in_words(), new.policy_in_words());
     value("bound", bound(old), bound(new));
     value("source_header", source(old), source(new));
     health(&old.health, &new.health, &mut value);

@@ -230,7 +230,7 @@ pub(super) const WEIGHT: RangeInclusive<u64> = 0..=65_535;
 pub(super) const PRIORITY: RangeInclusive<u64> = 0..=65_535;
 
 /// None at all is what weight 0 and `state` say.
-const CAP: RangeInclusive<u64> = 1..=u32::MAX as u64;
+pub(super) const CAP: RangeInclusive<u64> = 1..=u32::MAX as u64;
 
 /// From the least that leaves room for all calls to ten times a fair share.
 const BOUND_PERCENT: RangeInclusive<u16> = 101..=1_000;

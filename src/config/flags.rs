@@ -1,8 +1,10 @@
 //! The flags of the command line complete what the file says.
 
+use super::BackendConfig;
 use super::address;
-use super::file::{PRIORITY, Raw, RawBackend, RawListener, RawPool, WEIGHT, WORKERS};
+use super::file::{CAP, PRIORITY, Raw, RawBackend, RawListener, RawPool, WEIGHT, WORKERS};
 use super::policy::policy;
+use super::pools::config_of;
 use super::reader::At;
 use super::report::{Place, Problem, Report, nearest, quoted};
 use super::values::{Fault, backend_ports, name, number};
@@ -17,7 +19,8 @@ use crate::pool::Intake;
 pub struct Flags {
     /// `--listen TRANSPORT:ADDR`, each one.
     pub listen: Vec<String>,
-    /// `--backend [TRANSPORT:]ADDR[,weight=N][,priority=N][,backup][,name=S]`, each one.
+    /// `--backend [TRANSPORT:]ADDR[,weight=N][,priority=N][,backup][,dialogs_max=N][,calls_per_second_max=N]
+    /// [,name=S]`, each one.
     pub backend: Vec<String>,
     /// `--policy NAME`.
     pub policy: Option<String>,
@@ -100,6 +103,18 @@ fn part<T>(
     None
 }
 
+/// A backend as `--backend` has it, alone.
+///
+/// # Errors
+/// A report of every problem found.
+pub fn backend_of(text: &str) -> Result<BackendConfig, Report> {
+    let mut report = Report::default();
+    match backend(text, &mut report) {
+        Some(raw) if !report.has_errors() => Ok(config_of(&raw)),
+        _ => Err(report),
+    }
+}
+
 fn backend(text: &str, report: &mut Report) -> Option<RawBackend> {
     let whole = report.flag("--backend", text);
     let mut pieces = text.split(',');
@@ -124,6 +139,16 @@ fn backend(text: &str, report: &mut Report) -> Option<RawBackend> {
                 let parse = |value: &str| number("priority", value, PRIORITY);
                 let read = part(value_place, value, report, parse);
                 intake.priority = read.map_or(0, |at| at.value as u16);
+            }
+            "dialogs_max" => {
+                let parse = |value: &str| number(word, value, CAP);
+                intake.calls_max =
+                    part(value_place, value, report, parse).map(|at| at.value as u32);
+            }
+            "calls_per_second_max" => {
+                let parse = |value: &str| number(word, value, CAP);
+                let read = part(value_place, value, report, parse);
+                intake.calls_per_second_max = read.map(|at| at.value as u32);
             }
             "backup" if piece == "backup" => intake.backup = true,
             _ => report.add(unknown_word(word, place.part(0..word.len()))),

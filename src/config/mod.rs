@@ -24,7 +24,7 @@ mod values;
 mod work;
 
 pub use diff::Diff;
-pub use flags::Flags;
+pub use flags::{Flags, backend_of};
 pub use health::HealthConfig;
 pub use load::{FILE_SIZE_MAX, Loaded, Text, load, read};
 pub use messages::MessageLogConfig;

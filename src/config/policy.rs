@@ -1,5 +1,6 @@
 //! `policy`, `hash`, `header` and `bound` of a pool: how its new calls are spread.
 
+use super::PoolConfig;
 use super::file::RawPool;
 use super::reader::At;
 use super::report::{Place, Problem, Report};
@@ -46,6 +47,16 @@ pub(super) fn name(policy: Policy) -> (&'static str, Option<&'static str>) {
     let word = POLICIES.iter().find(|(_, known)| *known == plain).map_or("", |(word, _)| word);
     let of = |table| TABLES.iter().find(|(_, known)| *known == table).map(|(word, _)| *word);
     (word, table.and_then(of))
+}
+
+impl PoolConfig {
+    /// Its policy, with what goes with it.
+    pub fn policy_in_words(&self) -> String {
+        let (name, table) = name(self.policy);
+        let header = self.hash_header.as_ref().map(|header| format!(" of {header}"));
+        let table = table.map(|table| format!(" ({table})"));
+        [name, &header.unwrap_or_default(), &table.unwrap_or_default()].concat()
+    }
 }
 
 /// The policy of a pool; notes what does not go with it.

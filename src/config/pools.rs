@@ -142,15 +142,7 @@ fn backends_agree(pools: &[RawPool], report: &mut Report) {
 
 fn config(raw: RawPool, report: &mut Report) -> PoolConfig {
     let policy = of_pool(&raw, report);
-    let backend = |backend: &RawBackend| BackendConfig {
-        address: backend.address.value,
-        weight: backend.weight.unwrap_or(1),
-        state: backend.state.unwrap_or(State::Ready),
-        name: identity(backend),
-        sources: backend.sources.clone(),
-        intake: backend.intake,
-    };
-    let backends: Vec<BackendConfig> = raw.backends.iter().map(backend).collect();
+    let backends: Vec<BackendConfig> = raw.backends.iter().map(config_of).collect();
     let takes_calls = |backend: &BackendConfig| backend.state == State::Ready && backend.weight > 0;
     if !backends.is_empty() && !backends.iter().any(takes_calls) {
         report.add(
@@ -168,6 +160,18 @@ fn config(raw: RawPool, report: &mut Report) -> PoolConfig {
         source_header: raw.source_header,
         health: raw.health,
         backends,
+    }
+}
+
+/// A backend that is good, with its defaults.
+pub(super) fn config_of(backend: &RawBackend) -> BackendConfig {
+    BackendConfig {
+        address: backend.address.value,
+        weight: backend.weight.unwrap_or(1),
+        state: backend.state.unwrap_or(State::Ready),
+        name: identity(backend),
+        sources: backend.sources.clone(),
+        intake: backend.intake,
     }
 }
 

@@ -10,8 +10,9 @@ use super::operator::Operator;
 use super::runtime::spawn;
 use super::stream::{self, Places, Stream};
 use super::{Failure, page};
+use crate::limits::MESSAGE_SIZE_MAX;
 use crate::metrics::{CONTENT_TYPE, Metrics};
-use http_body_util::{Either, Full};
+use http_body_util::{BodyExt, Collected, Either, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_TYPE as CONTENT_TYPE_HEADER, HeaderValue, ORIGIN,
@@ -157,7 +158,7 @@ async fn connection(
     let answer = |request: Request<Incoming>| {
         let (view, streams) = (view.clone(), &streams);
         async move {
-            let response = answer(&view, &request).await;
+            let response = answer(&view, request).await;
             streams.set(matches!(response.body(), Either::Right(_)));
             Ok::<_, Infallible>(response)
         }
@@ -180,7 +181,14 @@ async fn connection(
     }
 }
 
-async fn answer(view: &Arc<View>, request: &Request<Incoming>) -> Answer {
+async fn answer(view: &Arc<View>, mut request: Request<Incoming>) -> Answer {
+    let body = match request.method() == Method::POST {
+        true => Limited::new(request.body_mut(), MESSAGE_SIZE_MAX).collect().await,
+        false => Ok(Collected::default()),
+    };
+    let Ok(body) = body.map(Collected::<Bytes>::to_bytes) else {
+        return text(StatusCode::PAYLOAD_TOO_LARGE, PLAIN, "the body is no SIP message\n");
+    };
     let (method, path) = (request.method(), request.uri().path());
     let asks = path.starts_with("/api/") && path != "/api/v1/stream";
     let Some(operator) = view.operator.as_ref().filter(|_| asks) else {
@@ -192,6 +200,7 @@ async fn answer(view: &Arc<View>, request: &Request<Incoming>) -> Answer {
         from_page: request.headers().contains_key(ORIGIN),
         path,
         query: request.uri().query().unwrap_or_default(),
+        body: &body,
     };
     let said = api::respond(operator, ask).await;
     let status = StatusCode::from_u16(said.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

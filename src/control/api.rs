@@ -4,22 +4,29 @@
 //! |---|---|
 //! | GET `/api/v1/status`, `backends`, `workers`, `events`, `config` | how it stands |
 //! | GET `/api/v1/pins[?call_id=C]` | how many pins, and that of one Call-ID |
-//! | GET `/api/v1/where?call_id=C` | the backend that this Call-ID would get, and why |
+//! | GET `/api/v1/pools`, `routes` | pools with their backends, rules in their order |
+//! | GET `/api/v1/where?call_id=C[&method=M][&uri=U][&from=U][&to=U][&source=A][&listener=L][&header=H]` | the backend that such a request would get, and why |
+//! | POST `/api/v1/where` | the same of a whole request, in the body |
+//! | POST `/api/v1/backends?address=A[&pool=P][&name=N][&weight=W][&priority=P][&backup=true][&dialogs_max=N][&calls_per_second_max=N]` | adds a backend |
+//! | POST `/api/v1/backends/NAME/remove[?deadline=S]` | drains it, then it goes |
 //! | POST `/api/v1/reload` | as HUP |
 //! | POST `/api/v1/backends/NAME/drain[?deadline=S]`, `ready`, `maint`, `weight?value=N`, `clear` | as it says |
 //!
 //! Nothing changes by GET, and nothing for a web page that a browser shows: its requests bear an Origin.
 
 mod answers;
+mod groups;
 mod query;
+mod whither;
 
-use super::fleet::{Admin, Who};
+use super::fleet::{Admin, UnknownBackend, Who};
 use super::operator::Operator;
-use crate::pool::{GroupIndex, Policy, Pool};
-use answers::Where;
+use super::prober;
+use crate::config::backend_of;
 use query::Query;
 use serde::Serialize;
 use std::time::Duration;
+use whither::Asked;
 
 /// The longest deadline of a drain: 30 days.
 const DEADLINE_MAX_S: u64 = 30 * 86_400;
@@ -34,6 +41,7 @@ pub(super) struct Ask<'a> {
     pub(super) from_page: bool,
     pub(super) path: &'a str,
     pub(super) query: &'a str,
+    pub(super) body: &'a [u8],
 }
 
 /// A status code, JSON, and which methods are allowed where that one was not.
@@ -49,6 +57,8 @@ pub(super) struct Said {
 enum Route<'a> {
     Status,
     Backends,
+    Pools,
+    Routes,
     Workers,
     Events,
     Config,
@@ -64,11 +74,13 @@ pub(super) async fn respond(operator: &Operator, ask: Ask<'_>) -> Said {
     let Some(route) = route(ask.path) else {
         return failed(404, "nothing at this path of the API; README.md lists what there is");
     };
-    let changes = matches!(route, Route::Reload | Route::Change(..));
+    let adds = route == Route::Backends && ask.posts;
+    let changes = adds || matches!(route, Route::Reload | Route::Change(..));
     if changes && !ask.posts {
         return Said { allow: Some("POST"), ..failed(405, "this changes something: POST only") };
     }
-    if !changes && !ask.reads {
+    let asks_with_body = route == Route::Where && ask.posts;
+    if !changes && !ask.reads && !asks_with_body {
         return Said { allow: Some("GET, HEAD"), ..failed(405, "this only tells: GET or HEAD") };
     }
     if changes && ask.from_page {
@@ -80,12 +92,15 @@ pub(super) async fn respond(operator: &Operator, ask: Ask<'_>) -> Said {
     let query = Query(ask.query);
     match route {
         Route::Status => json(&answers::status(operator)),
+        Route::Backends if adds => add(operator, query),
+        Route::Pools => json(&groups::pools(&operator.balancer)),
+        Route::Routes => json(&groups::routes(&operator.balancer)),
         Route::Backends => json(&answers::backends(&operator.balancer)),
         Route::Workers => json(&answers::workers(&operator.balancer)),
         Route::Events => json(&answers::events(&operator.balancer)),
         Route::Config => json(&answers::config(&operator.balancer)),
         Route::Pins => pins(operator, query).await,
-        Route::Where => whither(operator, query).await,
+        Route::Where => whither(operator, query, ask.body).await,
         Route::Reload => match operator.reload() {
             Ok(reloaded) => json(&answers::Done::of(&reloaded)),
             Err(text) => failed(422, text.trim_end()),
@@ -100,6 +115,8 @@ fn route(path: &str) -> Option<Route<'_>> {
     let route = match (parts.next()?, parts.next(), parts.next()) {
         ("status", None, None) => Route::Status,
         ("backends", None, None) => Route::Backends,
+        ("pools", None, None) => Route::Pools,
+        ("routes", None, None) => Route::Routes,
         ("workers", None, None) => Route::Workers,
         ("events", None, None) => Route::Events,
         ("config", None, None) => Route::Config,
@@ -114,7 +131,7 @@ fn route(path: &str) -> Option<Route<'_>> {
     parts.next().is_none().then_some(route)
 }
 
-const ACTIONS: [&str; 5] = ["drain", "ready", "maint", "weight", "clear"];
+const ACTIONS: [&str; 6] = ["drain", "ready", "maint", "weight", "clear", "remove"];
 
 /// Who asked by API.
 const REASON: &str = "asked for";
@@ -131,7 +148,7 @@ fn change(operator: &Operator, name: &str, action: &str, query: Query<'_>) -> Sa
                 if let Some(seconds) = deadline {
                     fleet.await_drain(name, Duration::from_secs(seconds), now)?;
                 }
-                Ok(changed)
+                Ok::<_, UnknownBackend>(changed)
             })
         }
         "weight" => {
@@ -141,7 +158,21 @@ fn change(operator: &Operator, name: &str, action: &str, query: Query<'_>) -> Sa
             let weight = u16::try_from(weight).unwrap_or(u16::MAX);
             balancer.change(|fleet, now| fleet.set_weight(name, weight, Who::Operator, now))
         }
-        "clear" => balancer.change(|fleet, now| fleet.clear(name, Who::Operator, now)),
+        "clear" => {
+            let within = balancer.remove_timeout();
+            balancer.change(|fleet, now| {
+                let changed = fleet.clear(name, within, Who::Operator, now)?;
+                fleet.watch(prober::moment(), &mut prober::random); // who is back is watched again
+                Ok::<_, UnknownBackend>(changed)
+            })
+        }
+        "remove" => {
+            let Ok(deadline) = query.number("deadline", 0..=DEADLINE_MAX_S) else {
+                return failed(400, "deadline is a number of seconds, 0 to 2592000");
+            };
+            let within = deadline.map_or(balancer.remove_timeout(), Duration::from_secs);
+            balancer.change(|fleet, now| fleet.remove(name, within, Who::Operator, now))
+        }
         "maint" => balancer.set_admin(name, Admin::Maint, REASON),
         _ => balancer.set_admin(name, Admin::Ready, REASON),
     };
@@ -163,43 +194,43 @@ async fn pins(operator: &Operator, query: Query<'_>) -> Said {
     }
 }
 
-async fn whither(operator: &Operator, query: Query<'_>) -> Said {
-    let Some(call_id) = query.text("call_id") else {
-        return failed(400, "call_id is missing: give ?call_id=C");
+async fn whither(operator: &Operator, query: Query<'_>, body: &[u8]) -> Said {
+    let asked = match Asked::read(query, body, &operator.balancer) {
+        Ok(asked) => asked,
+        Err(text) => return failed(400, &text),
     };
-    let Ok(pin) = operator.pinned(call_id.as_bytes()).await else {
-        return failed(503, "a worker does not answer");
-    };
-    let pool = operator.balancer.pool();
-    let policy = operator.balancer.live().config.pools[0].policy;
-    let name = |slot| pool.backend(slot).spec.name.clone();
-    let pinned = pin.and_then(|id| pool.by_id(id)).map(name);
-    let (backend, by, why) = match pinned {
-        Some(name) => (Some(name), "pin", "it is known, and stays where it went"),
-        None => by_policy(&pool, policy, call_id.as_bytes()),
-    };
-    json(&Where { call_id, backend, by, why })
+    match operator.pinned(asked.call_id.as_bytes()).await {
+        Ok(pin) => json(&whither::place(&operator.balancer, &asked, pin)),
+        Err(()) => failed(503, "a worker does not answer"),
+    }
 }
 
-fn by_policy(
-    pool: &Pool,
-    policy: Policy,
-    call_id: &[u8],
-) -> (Option<String>, &'static str, &'static str) {
-    match policy {
-        Policy::Hash { .. } => {
-            match pool.choose_by_hash(GroupIndex(0), pool.call_hash(call_id), &[]) {
-                Some(slot) => {
-                    let name = pool.backend(slot).spec.name.clone();
-                    (Some(name), "policy", "a new call: the hash of its Call-ID")
-                }
-                None => (None, "nobody", "no backend takes new calls: 480"),
-            }
+/// The words are those of `--backend`, and so are the errors.
+fn add(operator: &Operator, query: Query<'_>) -> Said {
+    let Some(address) = query.text("address") else {
+        return failed(400, "address is missing: give ?address=A");
+    };
+    let mut text = address;
+    for key in ["name", "weight", "priority", "dialogs_max", "calls_per_second_max"] {
+        if let Some(value) = query.text(key) {
+            text += &format!(",{key}={value}");
         }
-        _ if pool.backends().iter().any(|one| one.takes_new_calls()) => {
-            (None, "policy", "a new call: whose turn it is, whatever its Call-ID")
-        }
-        _ => (None, "nobody", "no backend takes new calls: 480"),
+    }
+    if query.text("backup").is_some_and(|text| text == "true") {
+        text += ",backup";
+    }
+    let backend = match backend_of(&text) {
+        Ok(backend) => backend,
+        Err(report) => return failed(400, report.render(false).trim_end()),
+    };
+    let balancer = &operator.balancer;
+    let first = || balancer.with_fleet(|fleet| fleet.pools()[0].name.clone());
+    let pool = query.text("pool").unwrap_or_else(first);
+    let name = backend.name.clone();
+    match (balancer.add(&pool, backend), answers::backend(balancer, &name)) {
+        (Ok(()), Some(backend)) => json(&backend),
+        (Ok(()), None) => failed(404, "the backend is gone"),
+        (Err(failure), _) => failed(409, &failure.text),
     }
 }
 

@@ -2,16 +2,16 @@
 //!
 //! The control thread holds one; tests and the demo hold theirs in their own process.
 
-use super::fleet::{Admin, Fleet, PoolSpec, UnknownBackend, Who};
+use super::fleet::{Admin, Fleet, NotAdded, PoolSpec, Who};
 use super::kernel_drops::KernelDrops;
 use super::listeners::Leaving;
 use super::message_log::MessageLog;
 use super::plan::{self, Network, Outline};
 use super::{Failure, log, ports, prober};
-use crate::config::{Config, Listener, PoolConfig};
+use crate::config::{BackendConfig, Config, Listener, PoolConfig};
 use crate::io::os;
 use crate::metrics::{Cells, Metrics, Probes, Reloads, SocketDrops, Source};
-use crate::pool::{BackendId, BackendSpec, Pool, PoolError};
+use crate::pool::{BackendId, BackendSpec, Policy, Pool, PoolError};
 use crate::proxy::{FailoverSettings, Key, Keys, LocalSocket, Role, Settings, Side, SinceStart};
 use crate::worker::{Answer, Plan, Workers};
 use arc_swap::ArcSwap;
@@ -177,6 +177,11 @@ impl Balancer {
         Duration::from_secs(self.live().config.limits.drain_timeout_s.into())
     }
 
+    /// How long calls of a removed backend get to end.
+    pub(super) fn remove_timeout(&self) -> Duration {
+        Duration::from_secs(self.live().config.limits.remove_timeout_s.into())
+    }
+
     /// Calls on a backend, confirmed or still being set up, as the workers said last.
     pub fn calls_on(&self, id: BackendId) -> u64 {
         let of_worker =
@@ -190,20 +195,44 @@ impl Balancer {
     }
 
     /// Changes the fleet and publishes the pool that follows from it, if anything has changed.
-    pub(super) fn change(
+    pub(super) fn change<E: Into<Failure>>(
         &self,
-        change: impl FnOnce(&mut Fleet, SystemTime) -> Result<bool, UnknownBackend>,
+        change: impl FnOnce(&mut Fleet, SystemTime) -> Result<bool, E>,
     ) -> Result<(), Failure> {
         let mut live = self.live();
         let mut fleet = live.fleet.clone();
         let now = SystemTime::now();
-        let changed = change(&mut fleet, now)?;
+        let changed = change(&mut fleet, now).map_err(Into::into)?;
         if fleet.settle(now) || changed {
             self.publish(build(&fleet, &live.config)?);
         }
         fleet.log_since(live.fleet.noted());
         live.fleet = fleet;
         Ok(())
+    }
+
+    /// Adds a backend that the config does not have to a pool.
+    ///
+    /// # Errors
+    /// When there is no such pool, there is such a backend, or it cannot be reached from the sockets
+    /// that are open.
+    pub(super) fn add(&self, pool: &str, backend: BackendConfig) -> Result<(), Failure> {
+        let (name, spec) = {
+            let live = self.live();
+            let alone = vec![PoolConfig::new(pool, Policy::CALL_ID_HASH, vec![backend])];
+            let config = Config { pools: alone, ..live.config.clone() };
+            let settings = &live.settings[0];
+            let locals: Vec<_> = settings.sides.iter().map(|side| side.local).collect();
+            let network = ask_network(&config)?;
+            let specs = plan::backends_on(&config, &network, &locals, &settings.sockets)?;
+            let spec = specs.into_iter().flatten().next();
+            (pool, spec.ok_or_else(|| Failure::run_time("the backend is lost"))?)
+        };
+        self.change(|fleet, now| {
+            let added = fleet.add(name, spec, Who::Operator, now)?;
+            fleet.watch(prober::moment(), &mut prober::random);
+            Ok::<_, NotAdded>(added)
+        })
     }
 
     /// Gives the workers another pool, with cells for every backend in it.

@@ -1,6 +1,6 @@
 //! Why the balancer cannot start or go on: a text for the operator and the exit code.
 
-use super::fleet::UnknownBackend;
+use super::fleet::{NotAdded, UnknownBackend};
 use crate::io::diagnose::{self, Class};
 use crate::pool::PoolError;
 use crate::worker::StartError;
@@ -89,6 +89,12 @@ impl From<diagnose::Failure> for Failure {
 
 impl From<UnknownBackend> for Failure {
     fn from(error: UnknownBackend) -> Self {
+        Self::config(error.to_string())
+    }
+}
+
+impl From<NotAdded> for Failure {
+    fn from(error: NotAdded) -> Self {
         Self::config(error.to_string())
     }
 }

@@ -7,9 +7,11 @@
 //!
 //! `health` has what probes and traffic change: who is up, slow start, panic.
 
+mod added;
 mod change;
 mod health;
 
+pub use added::{NotAdded, Removed};
 pub use change::Calls;
 pub use health::{Due, Moment, Probed};
 
@@ -141,6 +143,8 @@ pub struct Member {
     pub probed: Probed,
     /// `None`: it is not watched, or not yet.
     health: Option<Health>,
+    /// It is not in the config: somebody added it at run time.
+    pub added: bool,
     /// It came while the balancer ran: it starts slowly.
     joined: bool,
     /// The part of its weight that counts now: less than [`FULL_SHARE`] during slow start.
@@ -174,6 +178,7 @@ impl Member {
             leaving: None,
             probed: Probed::default(),
             health: None,
+            added: false,
             joined: false,
             share: FULL_SHARE,
         };
@@ -237,13 +242,20 @@ pub struct Fleet {
     noted: u64,
     /// In the order of the config.
     pools: Vec<PoolState>,
+    /// Those of the config that somebody removed at run time.
+    removed: Vec<Removed>,
 }
 
 impl Fleet {
     /// As the config has them; health is not watched until [`Fleet::watch`].
     pub fn new(specs: Vec<PoolSpec>, now: SystemTime) -> Self {
-        let mut fleet =
-            Self { members: Vec::new(), events: VecDeque::new(), noted: 0, pools: Vec::new() };
+        let mut fleet = Self {
+            members: Vec::new(),
+            events: VecDeque::new(),
+            noted: 0,
+            pools: Vec::new(),
+            removed: Vec::new(),
+        };
         for PoolSpec { name, health, backends } in specs {
             fleet.members.extend(backends.into_iter().map(|spec| Member::new(&name, spec, now)));
             fleet.pools.push(PoolState { name, health, panic: false });

@@ -48,22 +48,27 @@ pub(super) struct Unreachable {
 impl Door {
     /// Asks, and waits for the whole answer.
     pub(super) fn ask(&self, method: &str, target: &str) -> Result<Answer, Unreachable> {
-        self.exchange(method, target).map_err(|error| self.unreachable(&error))
+        self.exchange(method, target, b"").map_err(|error| self.unreachable(&error))
     }
 
-    fn exchange(&self, method: &str, target: &str) -> io::Result<Answer> {
+    /// The same by POST, with a body.
+    pub(super) fn post(&self, target: &str, body: &[u8]) -> Result<Answer, Unreachable> {
+        self.exchange("POST", target, body).map_err(|error| self.unreachable(&error))
+    }
+
+    fn exchange(&self, method: &str, target: &str, body: &[u8]) -> io::Result<Answer> {
         match self {
             Self::Address(address) => {
                 let stream = TcpStream::connect_timeout(address, PATIENCE)?;
                 stream.set_read_timeout(Some(PATIENCE))?;
                 stream.set_write_timeout(Some(PATIENCE))?;
-                exchange(stream, method, target)
+                exchange(stream, method, target, body)
             }
             Self::Socket(path) => {
                 let stream = UnixStream::connect(path)?;
                 stream.set_read_timeout(Some(PATIENCE))?;
                 stream.set_write_timeout(Some(PATIENCE))?;
-                exchange(stream, method, target)
+                exchange(stream, method, target, body)
             }
         }
     }
@@ -80,10 +85,19 @@ impl Door {
     }
 }
 
-fn exchange(mut stream: impl Read + Write, method: &str, target: &str) -> io::Result<Answer> {
-    let length = if method == "POST" { "Content-Length: 0\r\n" } else { "" };
+fn exchange(
+    mut stream: impl Read + Write,
+    method: &str,
+    target: &str,
+    body: &[u8],
+) -> io::Result<Answer> {
+    let length = match method {
+        "POST" => format!("Content-Length: {}\r\n", body.len()),
+        _ => String::new(),
+    };
     let head = "Host: sipring\r\nConnection: close";
     write!(stream, "{method} {target} HTTP/1.1\r\n{head}\r\n{length}\r\n")?;
+    stream.write_all(body)?;
     let mut answer = Vec::new();
     stream.take(ANSWER_SIZE_MAX).read_to_end(&mut answer)?;
     parse(&answer).ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "no whole HTTP answer"))

@@ -1,5 +1,6 @@
 //! `sipring ctl`: a running balancer, asked and told over its admin API.
 
+mod groups;
 mod http;
 mod table;
 
@@ -8,6 +9,7 @@ use crate::config::Config;
 use clap::{Args, Subcommand};
 use http::{Answer, Door, Unreachable, escaped};
 use serde_json::Value;
+use std::io::Read;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -41,8 +43,12 @@ struct Way {
 enum Command {
     /// How it stands: version, calls, configuration, what was set at run time
     Status,
-    /// Every backend with its state, weight and calls
+    /// Every backend with its pool, state, weight and calls
     Backends,
+    /// Every pool with its policy and tiers
+    Pools,
+    /// Every rule, in the order in which they are asked
+    Routes,
     /// Every worker with its share
     Workers,
     /// The last changes of backends
@@ -52,10 +58,17 @@ enum Command {
         /// The Call-ID to look for
         call_id: Option<String>,
     },
-    /// The backend that a request with this Call-ID would get, and why
-    Where {
-        /// The Call-ID
-        call_id: String,
+    /// The backend that a request would get, and why: its rule, pool and policy
+    Where(WhereArguments),
+    /// A backend that the config does not have, until it is removed or the process ends
+    Add(AddArguments),
+    /// A backend gets no new calls, and goes when those that it has are over
+    Remove {
+        /// Its name
+        name: String,
+        /// Seconds after which it goes in any case
+        #[arg(long, value_name = "SECONDS")]
+        deadline: Option<u32>,
     },
     /// No new calls for a backend; those that it has go on
     Drain {
@@ -89,6 +102,134 @@ enum Command {
     },
     /// Load the configuration again, as HUP does
     Reload,
+}
+
+/// A request, by what rules and policies look at.
+#[derive(Args, Clone, Debug)]
+struct WhereArguments {
+    /// The Call-ID
+    #[arg(required_unless_present = "file")]
+    call_id: Option<String>,
+
+    /// A whole request, as it comes in; `-` reads it from the standard input
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+
+    /// Its method [default: INVITE]
+    #[arg(long)]
+    method: Option<String>,
+
+    /// Its Request-URI
+    #[arg(long)]
+    uri: Option<String>,
+
+    /// The URI in From
+    #[arg(long)]
+    from: Option<String>,
+
+    /// The URI in To
+    #[arg(long)]
+    to: Option<String>,
+
+    /// The address that it comes from
+    #[arg(long, value_name = "ADDR")]
+    source: Option<String>,
+
+    /// The listener that it comes in on
+    #[arg(long, value_name = "ADDR")]
+    listener: Option<String>,
+
+    /// A header field, each one
+    #[arg(long, value_name = "NAME:VALUE")]
+    header: Vec<String>,
+}
+
+/// A backend, as `--backend` describes it.
+#[derive(Args, Clone, Debug)]
+struct AddArguments {
+    /// Where it is
+    address: String,
+
+    /// The pool that it is for [default: the first one]
+    #[arg(long)]
+    pool: Option<String>,
+
+    /// Its name [default: its address]
+    #[arg(long)]
+    name: Option<String>,
+
+    /// Its share of new calls [default: 1]
+    #[arg(long)]
+    weight: Option<u16>,
+
+    /// Its tier [default: 0]
+    #[arg(long)]
+    priority: Option<u16>,
+
+    /// It takes calls when nobody else does
+    #[arg(long)]
+    backup: bool,
+
+    /// Calls at most
+    #[arg(long)]
+    dialogs_max: Option<u32>,
+
+    /// Calls begun in one second at most
+    #[arg(long)]
+    calls_per_second_max: Option<u32>,
+}
+
+/// A path with those parameters that are there.
+fn target(path: &str, parameters: &[(&str, Option<String>)]) -> String {
+    let given = parameters.iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
+    let pairs: Vec<_> = given.map(|(key, value)| format!("{key}={}", escaped(value))).collect();
+    if pairs.is_empty() { path.to_owned() } else { format!("{path}?{}", pairs.join("&")) }
+}
+
+impl WhereArguments {
+    fn ask(&self, door: &Door) -> Result<Answer, Unreachable> {
+        let mut parameters = vec![
+            ("call_id", self.call_id.clone()),
+            ("method", self.method.clone()),
+            ("uri", self.uri.clone()),
+            ("from", self.from.clone()),
+            ("to", self.to.clone()),
+            ("source", self.source.clone()),
+            ("listener", self.listener.clone()),
+        ];
+        parameters.extend(self.header.iter().map(|header| ("header", Some(header.clone()))));
+        let target = target("/api/v1/where", &parameters);
+        let Some(path) = &self.file else { return door.ask("GET", &target) };
+        let read = match path.as_os_str() == "-" {
+            true => {
+                let mut bytes = Vec::new();
+                std::io::stdin().read_to_end(&mut bytes).map(|_| bytes)
+            }
+            false => std::fs::read(path),
+        };
+        let unreadable =
+            |error| Unreachable { forbidden: false, text: format!("{}: {error}", path.display()) };
+        door.post(&target, &read.map_err(unreadable)?)
+    }
+}
+
+impl AddArguments {
+    fn target(&self) -> String {
+        let number = |value: Option<u32>| value.map(|value| value.to_string());
+        target(
+            "/api/v1/backends",
+            &[
+                ("address", Some(self.address.clone())),
+                ("pool", self.pool.clone()),
+                ("name", self.name.clone()),
+                ("weight", number(self.weight.map(u32::from))),
+                ("priority", number(self.priority.map(u32::from))),
+                ("backup", self.backup.then(|| "true".to_owned())),
+                ("dialogs_max", number(self.dialogs_max)),
+                ("calls_per_second_max", number(self.calls_per_second_max)),
+            ],
+        )
+    }
 }
 
 /// Does it. 69 when nobody answers, 77 when it is not allowed, 78 when a reload was refused, 1 when
@@ -155,13 +296,20 @@ impl Command {
         match self {
             Self::Status => get("status"),
             Self::Backends => get("backends"),
+            Self::Pools => get("pools"),
+            Self::Routes => get("routes"),
             Self::Workers => get("workers"),
             Self::Events => get("events"),
             Self::Pins { call_id: None } => get("pins"),
             Self::Pins { call_id: Some(call_id) } => {
                 get(&format!("pins?call_id={}", escaped(call_id)))
             }
-            Self::Where { call_id } => get(&format!("where?call_id={}", escaped(call_id))),
+            Self::Where(arguments) => arguments.ask(door),
+            Self::Add(arguments) => door.ask("POST", &arguments.target()),
+            Self::Remove { name, deadline } => {
+                let deadline = deadline.map(|seconds| seconds.to_string());
+                change(name, &target("remove", &[("deadline", deadline)]))
+            }
             Self::Drain { name, deadline: None } => change(name, "drain"),
             Self::Drain { name, deadline: Some(seconds) } => {
                 change(name, &format!("drain?deadline={seconds}"))
@@ -178,10 +326,12 @@ impl Command {
         match self {
             Self::Status => table::status(value),
             Self::Backends => table::backends(value),
+            Self::Pools => groups::pools(value),
+            Self::Routes => groups::routes(value),
             Self::Workers => table::workers(value),
             Self::Events => table::events(value),
             Self::Pins { .. } => table::pins(value),
-            Self::Where { .. } => table::whither(value),
+            Self::Where(_) => groups::whither(value),
             Self::Reload => table::reloaded(value),
             _ => table::backends(&Value::Array(vec![value.clone()])),
         }

@@ -5,15 +5,17 @@ use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub(super) fn backends(value: &Value) -> String {
-    let head =
-        ["NAME", "ADDRESS", "STATE", "WANTED", "UP", "WEIGHT", "DIALOGS", "CALLS", "SINCE", "WHY"];
+    let head = [
+        "NAME", "POOL", "ADDRESS", "STATE", "WANTED", "UP", "TIER", "WEIGHT", "DIALOGS", "CALLS",
+        "SINCE", "WHY",
+    ];
     let row = |one: &Value| {
         let up = one["up"]["value"].as_bool() == Some(true);
         let leaving = !one["leaving"].is_null();
         // Of the two things that make the state, the one that stands in the way is told.
         let told = if up { &one["admin"] } else { &one["up"] };
         let (since, why) = match leaving {
-            true => (&one["leaving"]["since"], "no longer in the config".to_owned()),
+            true => (&one["leaving"]["since"], leaves(one).to_owned()),
             false => {
                 let why = format!("{}, by {}", text(&told["reason"]), text(&told["by"]));
                 (&told["since"], why)
@@ -25,13 +27,19 @@ pub(super) fn backends(value: &Value) -> String {
         };
         let wanted = text(&one["admin"]["value"]);
         vec![
-            text(&one["name"]),
+            if one["added"] == true {
+                format!("{}*", text(&one["name"]))
+            } else {
+                text(&one["name"])
+            },
+            text(&one["pool"]),
             text(&one["address"]),
             if leaving { "leaving".to_owned() } else { text(&one["state"]) },
             if one["overridden"] == true { format!("{wanted}*") } else { wanted },
             if up { "yes" } else { "no" }.to_owned(),
+            tier(one),
             weight,
-            text(&one["dialogs"]),
+            capped(&one["dialogs"], &one["dialogs_max"]),
             text(&one["calls"]),
             ago(since),
             why,
@@ -42,6 +50,25 @@ pub(super) fn backends(value: &Value) -> String {
         shown += "* set at run time, against the config; `sipring ctl clear NAME` gives it up\n";
     }
     shown
+}
+
+/// Why one is on its way out.
+fn leaves(one: &Value) -> &'static str {
+    if one["overridden"] == true { "removed at run time" } else { "no longer in the config" }
+}
+
+fn tier(one: &Value) -> String {
+    let priority = text(&one["priority"]);
+    match one["backup"] == true {
+        true if priority == "0" => "backup".to_owned(),
+        true => format!("backup {priority}"),
+        false => priority,
+    }
+}
+
+/// A count, and its cap if it has one.
+fn capped(count: &Value, max: &Value) -> String {
+    if max.is_null() { text(count) } else { format!("{} of {}", text(count), text(max)) }
 }
 
 pub(super) fn workers(value: &Value) -> String {
@@ -58,8 +85,12 @@ pub(super) fn workers(value: &Value) -> String {
 
 pub(super) fn events(value: &Value) -> String {
     let row = |one: &Value| {
-        let names = ["backend", "what", "reason", "by"].map(|name| text(&one[name]));
-        [ago(&one["at"])].into_iter().chain(names).collect()
+        let subject = match one["backend"].as_str() {
+            Some("*") => format!("pool {}", text(&one["pool"])),
+            _ => text(&one["backend"]),
+        };
+        let names = ["what", "reason", "by"].map(|name| text(&one[name]));
+        [ago(&one["at"]), subject].into_iter().chain(names).collect()
     };
     table(&["WHEN", "BACKEND", "WHAT", "WHY", "BY"], rows(value, row))
 }
@@ -103,11 +134,6 @@ pub(super) fn pins(value: &Value) -> String {
     }
 }
 
-pub(super) fn whither(value: &Value) -> String {
-    let backend = value["backend"].as_str().unwrap_or("-");
-    format!("{backend}   {}: {}\n", text(&value["by"]), text(&value["why"]))
-}
-
 pub(super) fn reloaded(value: &Value) -> String {
     let mut shown = format!("configuration {}\n", value["generation"]);
     let kinds =
@@ -120,12 +146,12 @@ pub(super) fn reloaded(value: &Value) -> String {
     shown
 }
 
-fn rows(value: &Value, row: impl Fn(&Value) -> Vec<String>) -> Vec<Vec<String>> {
+pub(super) fn rows(value: &Value, row: impl Fn(&Value) -> Vec<String>) -> Vec<Vec<String>> {
     value.as_array().into_iter().flatten().map(row).collect()
 }
 
 /// Columns as wide as their widest cell; what the other side says may not steer the terminal.
-fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
+pub(super) fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
     let head = head.iter().map(|name| (*name).to_owned()).collect();
     let rows: Vec<Vec<String>> = [vec![head], rows].concat();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -144,7 +170,7 @@ fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
 }
 
 /// A string without its quotes and control characters, or another value as JSON has it.
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.replace(|c: char| c.is_control(), " "),
         Value::Null => "-".to_owned(),
@@ -173,7 +199,8 @@ mod tests {
     fn backend(name: &str) -> Value {
         let said = |value: Value| json!({"value": value, "reason": "r", "since": 0.0, "by": "b"});
         json!({
-            "name": name, "address": "10.0.0.1:5060", "state": "ready", "admin": said("ready".into()),
+            "name": name, "pool": "default", "address": "10.0.0.1:5060", "priority": 0, "backup": false,
+            "dialogs_max": null, "added": false, "state": "ready", "admin": said("ready".into()),
             "up": said(true.into()), "weight": {"now": 2, "configured": 2}, "dialogs": 3, "calls": 4,
             "requests": 5, "overridden": false, "drain": null, "leaving": null,
         })
@@ -208,7 +235,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_no_panic() {
         for value in [json!(null), json!({}), json!([{}]), json!([1])] {
-            for show in [backends, workers, events, status, pins, whither, reloaded] {
+            for show in [backends, workers, events, status, pins, reloaded] {
                 let _ = show(&value);
             }
         }

@@ -51,7 +51,7 @@ struct ConfigStatus {
 #[derive(Debug, Serialize)]
 struct Drift {
     backend: String,
-    /// "admin" or "weight".
+    /// "admin", "weight", "added" or "removed".
     what: &'static str,
     configured: String,
     now: String,
@@ -62,11 +62,19 @@ struct Drift {
 pub(super) struct Backend {
     name: String,
     address: String,
+    pool: String,
     /// What the workers see: "ready", "drained", "down".
     state: &'static str,
     admin: Said<String>,
     up: Said<bool>,
     weight: Weight,
+    priority: u16,
+    backup: bool,
+    /// Null: no cap.
+    dialogs_max: Option<u32>,
+    calls_per_second_max: Option<u32>,
+    /// Not in the config, but added at run time.
+    added: bool,
     dialogs: u64,
     calls: u64,
     requests: u64,
@@ -115,7 +123,9 @@ pub(super) struct Worker {
 #[derive(Debug, Serialize)]
 pub(super) struct Event {
     at: f64,
+    /// `*`: the whole pool.
     backend: String,
+    pool: String,
     what: String,
     reason: String,
     by: String,
@@ -143,17 +153,6 @@ struct Found {
     call_id: String,
     /// Null: there is no pin, or its backend is gone.
     backend: Option<String>,
-}
-
-/// GET `/api/v1/where`.
-#[derive(Debug, Serialize)]
-pub(super) struct Where {
-    pub(super) call_id: String,
-    /// Null where nobody can say, or there is nobody.
-    pub(super) backend: Option<String>,
-    /// "pin", "policy", "nobody".
-    pub(super) by: &'static str,
-    pub(super) why: &'static str,
 }
 
 /// POST `/api/v1/reload`.
@@ -220,7 +219,22 @@ fn drift(fleet: &Fleet) -> Vec<Drift> {
             .map(|weight| entry("weight", member.spec.weight.to_string(), weight.to_string()));
         member.overridden.then_some(admin).into_iter().chain(weight)
     };
-    fleet.members().iter().flat_map(of).collect()
+    let presence = |backend: &str, what, configured: String, now: String| Drift {
+        backend: backend.to_owned(),
+        what,
+        configured,
+        now,
+    };
+    let added = fleet.members().iter().filter(|one| one.added && one.leaving.is_none());
+    let added = added.map(|one| {
+        let now = format!("{} in {}", one.spec.address, one.pool);
+        presence(&one.spec.name, "added", "not there".to_owned(), now)
+    });
+    let removed = fleet.removed().iter().map(|one| {
+        let configured = format!("{} in {}", one.spec.address, one.pool);
+        presence(&one.spec.name, "removed", configured, "not there".to_owned())
+    });
+    fleet.members().iter().flat_map(of).chain(added).chain(removed).collect()
 }
 
 pub(super) fn backends(balancer: &Balancer) -> Vec<Backend> {
@@ -243,9 +257,11 @@ fn member(balancer: &Balancer, fleet: &Fleet, member: &Member) -> Backend {
         balancer.cells().iter().map(|cells| of(cells)).sum()
     };
     let effective = fleet.seen_of(member);
+    let removed = fleet.removed().iter().any(|one| one.spec.name == member.spec.name);
     Backend {
         name: member.spec.name.clone(),
         address: member.spec.address.to_string(),
+        pool: member.pool.clone(),
         state: match effective.state {
             State::Ready => "ready",
             State::Drained => "drained",
@@ -254,10 +270,15 @@ fn member(balancer: &Balancer, fleet: &Fleet, member: &Member) -> Backend {
         admin: said(&member.admin, ToString::to_string),
         up: said(&member.up, |up| *up),
         weight: Weight { now: effective.weight, configured: member.spec.weight },
+        priority: effective.intake.priority,
+        backup: effective.intake.backup,
+        dialogs_max: effective.intake.calls_max,
+        calls_per_second_max: effective.intake.calls_per_second_max,
+        added: member.added,
         dialogs: count(|cells| &cells.dialogs),
         calls: count(|cells| &cells.calls),
         requests: count(|cells| &cells.requests),
-        overridden: member.overridden || member.weight.is_some(),
+        overridden: member.overridden || member.weight.is_some() || member.added || removed,
         drain: member.drain.map(wait),
         leaving: member.leaving.map(wait),
     }
@@ -290,6 +311,7 @@ pub(super) fn events(balancer: &Balancer) -> Vec<Event> {
     let of = |event: &super::super::fleet::Event| Event {
         at: unix(event.at),
         backend: event.backend.clone(),
+        pool: event.pool.clone(),
         what: event.what.clone(),
         reason: event.reason.clone(),
         by: event.who.to_string(),

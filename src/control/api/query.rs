@@ -14,6 +14,12 @@ impl Query<'_> {
         values.next().filter(|value| !value.is_empty())
     }
 
+    /// The values of all parameters of this name.
+    pub(super) fn texts(self, name: &str) -> impl Iterator<Item = String> {
+        let pairs = self.0.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.filter(move |(key, _)| *key == name).map(|(_, value)| decoded(value))
+    }
+
     /// The same as a number; `Err`: it is none, or out of range.
     pub(super) fn number(
         self,

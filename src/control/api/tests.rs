@@ -23,8 +23,12 @@ impl Api {
     }
 
     fn ask(&self, posts: bool, target: &str) -> (u16, Value) {
+        self.ask_with(posts, target, b"")
+    }
+
+    fn ask_with(&self, posts: bool, target: &str, body: &[u8]) -> (u16, Value) {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let ask = Ask { reads: !posts, posts, from_page: false, path, query };
+        let ask = Ask { reads: !posts, posts, from_page: false, path, query, body };
         let said = Runtime::new().unwrap().block_on(respond(&self.0, ask));
         (said.status, serde_json::from_str(&said.json).expect("JSON"))
     }
@@ -107,16 +111,16 @@ fn where_and_pins_agree_with_the_pool() {
 #[test]
 fn changes_are_posts_of_no_web_page_and_the_rest_is_not() {
     let api = Api::start();
-    let changes = ["drain", "ready", "maint", "weight?value=3", "clear"];
+    let changes = ["drain", "ready", "maint", "weight?value=3", "clear", "remove"];
     let changes = changes.map(|action| format!("/api/v1/backends/b0/{action}"));
     for target in changes.iter().map(String::as_str).chain(["/api/v1/reload"]) {
         assert_eq!(api.ask(false, target).0, 405, "{target}");
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let ask = Ask { reads: false, posts: true, from_page: true, path, query };
+        let ask = Ask { reads: false, posts: true, from_page: true, path, query, body: b"" };
         let said = Runtime::new().unwrap().block_on(respond(&api.0, ask));
         assert_eq!(said.status, 403, "{target}");
     }
-    for path in ["status", "backends", "workers", "events", "config", "pins", "where"] {
+    for path in ["status", "workers", "events", "config", "pins", "pools", "routes"] {
         assert_eq!(api.ask(true, &format!("/api/v1/{path}")).0, 405, "{path}");
     }
     assert_eq!(api.0.balancer.with_fleet(|fleet| fleet.events().count()), 0);
@@ -141,4 +145,131 @@ fn the_config_is_told_without_its_keys() {
     let config = api.get("/api/v1/config");
     assert!(config["text"].as_str().unwrap().contains("# key: not set"), "{config}");
     assert_eq!(api.get("/api/v1/workers").as_array().map(Vec::len), Some(2));
+}
+
+impl Api {
+    /// Two pools with a rule between them.
+    fn of_two_pools(change: impl FnOnce(&mut crate::config::Config)) -> Self {
+        let mut config = loopback();
+        let mut other = config.pools[0].clone();
+        other.name = "registrars".to_owned();
+        for (place, backend) in other.backends.iter_mut().enumerate() {
+            backend.name = format!("r{place}");
+        }
+        other.backends[1].intake.backup = true;
+        config.pools.push(other);
+        config.routes.push(crate::config::RouteConfig {
+            name: Some("registrations".to_owned()),
+            pool: "registrars".to_owned(),
+            methods: vec!["REGISTER".to_owned()],
+            ..crate::config::RouteConfig::default()
+        });
+        change(&mut config);
+        let again = config.clone();
+        let load = move || Ok(Loaded { warnings: Report::default(), config: again.clone() });
+        Self(Operator::new(Balancer::start(config).unwrap(), Box::new(load)))
+    }
+}
+
+#[test]
+fn pools_and_rules_are_told_in_their_order() {
+    let api = Api::of_two_pools(|_| {});
+    let pools = api.get("/api/v1/pools");
+    assert_eq!((&pools[0]["name"], &pools[1]["name"]), (&"default".into(), &"registrars".into()));
+    assert_eq!(pools[0]["policy"], "call-id-hash (rendezvous)");
+    assert_eq!(pools[1]["routes"], serde_json::json!(["route \"registrations\""]));
+    let tiers = pools[1]["tiers"].as_array().expect("tiers");
+    assert_eq!((tiers.len(), &tiers[1]["backends"][0]), (2, &"r1".into()));
+    assert_eq!((&tiers[0]["backup"], &tiers[1]["backup"]), (&false.into(), &true.into()));
+    assert_eq!((&pools[1]["weight"], &pools[1]["weight_ready"]), (&3.into(), &3.into()));
+    let routes = api.get("/api/v1/routes");
+    assert_eq!(routes[0]["words"], "REGISTER -> pool registrars");
+    assert_eq!((&routes[1]["number"], &routes[1]["pool"]), (&Value::Null, &"default".into()));
+    let backends = api.get("/api/v1/backends");
+    assert_eq!(
+        (&backends[2]["pool"], &backends[3]["backup"]),
+        (&"registrars".into(), &true.into())
+    );
+}
+
+#[test]
+fn where_goes_through_rule_pool_policy_and_backend() {
+    let api = Api::of_two_pools(|config| config.pools[0].policy = crate::pool::Policy::LeastWork);
+    let found = api.get("/api/v1/where?call_id=a&method=REGISTER");
+    assert_eq!(
+        (&found["route"], &found["pool"]),
+        (&"route \"registrations\"".into(), &"registrars".into())
+    );
+    assert_eq!((&found["backend"], &found["by"]), (&"r0".into(), &"policy".into()), "no backup");
+    let found = api.get("/api/v1/where?call_id=a");
+    assert_eq!((&found["route"], &found["pool"]), (&Value::Null, &"default".into()));
+    assert_eq!(
+        (&found["backend"], &found["rule"]),
+        (&Value::Null, &"everything else -> pool default".into())
+    );
+    assert_eq!(found["candidates"].as_array().map(Vec::len), Some(2));
+    let message = b"REGISTER sip:x SIP/2.0\r\nCall-ID: m@1\r\nTo: <sip:a@x>\r\n\r\n";
+    let (status, found) = api.ask_with(true, "/api/v1/where", message);
+    assert_eq!(
+        (status, &found["pool"], &found["call_id"]),
+        (200, &"registrars".into(), &"m@1".into())
+    );
+    assert_eq!(api.ask_with(true, "/api/v1/where", b"rubbish").0, 400);
+    for wrong in ["source=x", "listener=x", "uri=x", "header=x"] {
+        assert_eq!(api.ask(false, &format!("/api/v1/where?call_id=a&{wrong}")).0, 400, "{wrong}");
+    }
+}
+
+#[test]
+fn where_by_source_listener_and_header() {
+    let api = Api::of_two_pools(|config| {
+        let route = &mut config.routes[0];
+        route.methods.clear();
+        route.sources = vec!["192.0.2.0/24".parse().unwrap()];
+        route.listeners = vec![config.listeners[0].bind];
+        route.headers =
+            vec![crate::pool::HeaderRule { name: "X-T".into(), value: Some("1".into()) }];
+    });
+    let listener = api.get("/api/v1/status")["listeners"][0].as_str().unwrap().to_owned();
+    let pool = |query: &str| api.get(&format!("/api/v1/where?call_id=a{query}"))["pool"].clone();
+    let all = format!("&source=192.0.2.7:5060&listener={listener}&header=x-t%3A%201");
+    assert_eq!(pool(&all), "registrars");
+    assert_eq!(pool(&all.replace("192.0.2.7", "192.0.3.7")), "default");
+    assert_eq!(pool(&all.replace("%201", "%202")), "default");
+    assert_eq!(pool(all.split("&header").next().unwrap()), "default");
+}
+
+#[test]
+fn a_backend_is_added_removed_and_all_of_it_given_up() {
+    let api = Api::of_two_pools(|_| {});
+    let added = api.post(
+        "/api/v1/backends?address=127.0.0.3:9&name=new&pool=registrars&weight=7&priority=3&dialogs_max=5",
+    );
+    assert_eq!(
+        (&added["pool"], &added["added"], &added["weight"]["now"]),
+        (&"registrars".into(), &true.into(), &7.into())
+    );
+    assert_eq!((&added["priority"], &added["dialogs_max"]), (&3.into(), &5.into()));
+    assert_eq!(api.0.balancer.pool().backends().len(), 5);
+    assert_eq!(api.get("/api/v1/status")["drift"][0]["what"], "added");
+    api.post("/api/v1/reload");
+    assert_eq!(api.get("/api/v1/backends").as_array().map(Vec::len), Some(5), "it survives");
+    for (wrong, status) in [
+        ("", 400),
+        ("?address=x:", 400),
+        ("?address=127.0.0.4&weight=x", 400),
+        ("?address=127.0.0.4&name=new", 409),
+        ("?address=127.0.0.4&pool=none", 409),
+    ] {
+        assert_eq!(api.ask(true, &format!("/api/v1/backends{wrong}")).0, status, "{wrong}");
+    }
+    assert!(!api.post("/api/v1/backends/new/clear")["leaving"].is_null());
+    let removed = api.post("/api/v1/backends/b0/remove?deadline=60");
+    assert_eq!((&removed["state"], &removed["overridden"]), (&"drained".into(), &true.into()));
+    let drift = &api.get("/api/v1/status")["drift"];
+    assert_eq!((&drift[0]["backend"], &drift[0]["what"]), (&"b0".into(), &"removed".into()));
+    api.post("/api/v1/reload");
+    assert!(!api.get("/api/v1/backends")[4]["leaving"].is_null(), "it survives");
+    assert_eq!(api.post("/api/v1/backends/b0/clear")["state"], "ready");
+    assert_eq!(api.get("/api/v1/status")["drift"].as_array().map(Vec::len), Some(0));
 }

@@ -7,7 +7,7 @@ use super::{
     Admin, Awaited, Event, Fleet, Known, Member, PoolSpec, PoolState, UnknownBackend, Who,
 };
 use crate::pool::{BackendId, BackendSpec};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 
 /// A removed backend stays for 64*T1 at least (RFC 3261 17): who retransmits must still reach it.
@@ -36,8 +36,13 @@ impl Fleet {
         let place = |(place, member): (usize, &Member)| (member.spec.name.clone(), place);
         let places: HashMap<_, _> = before.iter().enumerate().map(place).collect();
         let mut before: Vec<_> = before.into_iter().map(Some).collect();
+        let mut configured = HashSet::new();
         for PoolSpec { name: pool, backends, .. } in specs {
             for spec in backends {
+                configured.insert(spec.name.clone());
+                if self.stays_removed(&pool, &spec) {
+                    continue;
+                }
                 let known = places.get(&spec.name).and_then(|place| before[*place].take());
                 let member = match known {
                     Some(member) => self.carried_over(member, &pool, spec, now),
@@ -46,8 +51,10 @@ impl Fleet {
                 self.members.push(member);
             }
         }
+        self.removed.retain(|removed| configured.contains(&removed.spec.name));
         for mut member in before.into_iter().flatten() {
-            if member.leaving.is_none() {
+            let has_pool = self.pools.iter().any(|pool| pool.name == member.pool);
+            if member.leaving.is_none() && !(member.added && has_pool) {
                 member.leaving = Some(Awaited { since: now, until: Some(now + remove_timeout) });
                 let (what, why) = ("leaving", "no longer in the config: its calls may end");
                 self.note_config(&member, what, why, now);
@@ -78,7 +85,7 @@ impl Fleet {
             self.note_config(&member, &format!("in pool {pool}"), &reason, now);
         }
         let wanted = Admin::from(spec.state);
-        member.spec = spec;
+        (member.spec, member.added) = (spec, false);
         if member.admin.value == wanted {
             member.overridden = false;
         } else if !member.overridden {
@@ -117,19 +124,26 @@ impl Fleet {
         Ok(true)
     }
 
-    /// Gives up what was set at run time: the config is followed again. `Ok(false)`: nothing was.
+    /// Gives up what was set at run time: the config is followed again. So one that was removed is
+    /// back, and one that was added leaves, `within` at the latest. `Ok(false)`: nothing was set. To be
+    /// followed by [`Fleet::watch`].
     ///
     /// # Errors
     /// [`UnknownBackend`].
     pub fn clear(
         &mut self,
         backend: &str,
+        within: Duration,
         who: Who,
         now: SystemTime,
     ) -> Result<bool, UnknownBackend> {
+        let changed = self.clear_presence(backend, &who, now);
         let member = self.member(backend)?;
+        if member.added && changed {
+            return self.remove(backend, within, who, now);
+        }
         if !member.overridden && member.weight.is_none() {
-            return Ok(false);
+            return Ok(changed);
         }
         member.weight = None;
         let value = Admin::from(member.spec.state);
@@ -300,12 +314,12 @@ mod tests {
     #[test]
     fn cleared_it_follows_the_config() {
         let mut fleet = Fleet::new(pool(vec![spec("a", State::Drained)]), at(0));
-        assert_eq!(fleet.clear("a", Who::Operator, at(1)), Ok(false));
+        assert_eq!(fleet.clear("a", HOUR, Who::Operator, at(1)), Ok(false));
         fleet.set_admin("a", Admin::Ready, "", Who::Operator, at(1)).unwrap();
         fleet.set_weight("a", 0, Who::Operator, at(1)).unwrap();
-        assert_eq!(fleet.clear("a", Who::Operator, at(2)), Ok(true));
+        assert_eq!(fleet.clear("a", HOUR, Who::Operator, at(2)), Ok(true));
         assert_eq!((states(&fleet)[0], fleet.effective(0).0[0].weight), (State::Drained, 4));
-        assert!(fleet.clear("z", Who::Operator, at(3)).is_err());
+        assert!(fleet.clear("z", HOUR, Who::Operator, at(3)).is_err());
     }
 
     #[test]

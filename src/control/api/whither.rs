@@ -1,0 +1,386 @@
+//! Where a request would go: route, pool, policy, backend, each with its reason.
+//!
+//! The request is described by the query, or is a whole one in the body; where it came from and on
+//! which listener the query says either way.
+
+use super::query::{self, Query};
+use crate::control::Balancer;
+use crate::metrics::Cells;
+use crate::pool::{
+    BackendId, BackendSlot, CallHash, Choice, Facts, Group, GroupIndex, HashKey, Load, Policy,
+    Pool, Turn,
+};
+use crate::sip::{Header, Message, NameAddr, Span, Start, Uri};
+use serde::Serialize;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// The answer.
+#[derive(Debug, Serialize)]
+pub(super) struct Where {
+    call_id: String,
+    /// Null where nobody can say, or there is nobody.
+    backend: Option<String>,
+    /// "pin", "policy", "nobody".
+    by: &'static str,
+    why: String,
+    /// Null where a pin decides.
+    #[serde(flatten)]
+    steps: Option<Steps>,
+}
+
+/// How it comes about, but for a pin.
+#[derive(Debug, Serialize)]
+struct Steps {
+    /// The rule that matches, by its name or number; null: none does.
+    route: Option<String>,
+    /// In words.
+    rule: String,
+    pool: String,
+    policy: String,
+    /// Those among whom the policy chooses now, with what they have to do.
+    candidates: Vec<Candidate>,
+}
+
+#[derive(Debug, Serialize)]
+struct Candidate {
+    backend: String,
+    weight: u16,
+    calls: u32,
+    full: bool,
+}
+
+/// A request as rules and policies look at it.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    pub(super) call_id: String,
+    method: String,
+    uri_host: String,
+    uri_user: String,
+    host_of_from: String,
+    host_of_to: String,
+    user_of_to: String,
+    source: Option<IpAddr>,
+    listener: Option<u16>,
+    headers: Vec<(String, String)>,
+}
+
+impl Asked {
+    /// As the query describes it, and the body if there is one.
+    ///
+    /// # Errors
+    /// What is missing or cannot be read.
+    pub(super) fn read(query: Query<'_>, body: &[u8], balancer: &Balancer) -> Result<Self, String> {
+        let mut asked = match body {
+            [] => Self { method: "INVITE".to_owned(), ..Self::default() },
+            message => Self::of_message(message)?,
+        };
+        let set = |key: &str, value: &mut String| {
+            if let Some(text) = query.text(key) {
+                *value = text;
+            }
+        };
+        set("call_id", &mut asked.call_id);
+        set("method", &mut asked.method);
+        if let Some(uri) = query.text("uri") {
+            (asked.uri_user, asked.uri_host) = user_and_host(&uri)?;
+        }
+        if let Some(uri) = query.text("from") {
+            asked.host_of_from = user_and_host(&uri)?.1;
+        }
+        if let Some(uri) = query.text("to") {
+            (asked.user_of_to, asked.host_of_to) = user_and_host(&uri)?;
+        }
+        for header in query.texts("header") {
+            let (name, value) = header.split_once(':').ok_or("header is NAME:VALUE")?;
+            asked.headers.insert(0, (name.trim().to_owned(), value.trim().to_owned()));
+        }
+        if let Some(source) = query.text("source") {
+            let socket = source.parse::<SocketAddr>().map(|socket| socket.ip());
+            let ip = socket.or_else(|_| source.parse());
+            asked.source = Some(ip.map_err(|_| format!("source {source:?} is not an address"))?);
+        }
+        if let Some(listener) = query.text("listener") {
+            asked.listener = Some(listener_of(&listener, balancer)?);
+        }
+        match asked.call_id.is_empty() {
+            true => {
+                Err("call_id is missing: give ?call_id=C, or a whole request as body".to_owned())
+            }
+            false => Ok(asked),
+        }
+    }
+
+    fn of_message(bytes: &[u8]) -> Result<Self, String> {
+        let message = Message::parse(bytes).ok_or("the body is no SIP message")?;
+        let Start::Request { method, uri, .. } = message.start else {
+            return Err("the body is a response: only requests are placed".to_owned());
+        };
+        let text = |span: Span| String::from_utf8_lossy(span.of(bytes)).into_owned();
+        let call_id = message.call_id().map_err(|_| "the request has no good Call-ID")?;
+        let of = |address: Option<NameAddr>| {
+            address.and_then(|one| user_and_host(&text(one.uri)).ok()).unwrap_or_default()
+        };
+        let (uri_user, uri_host) = user_and_host(&text(uri)).unwrap_or_default();
+        let (user_of_to, host_of_to) = of(message.to().ok());
+        let (_, host_of_from) = of(message.from().ok());
+        Ok(Self {
+            call_id: text(call_id),
+            method: text(method),
+            uri_host,
+            uri_user,
+            host_of_from,
+            host_of_to,
+            user_of_to,
+            source: None,
+            listener: None,
+            headers: headers(bytes),
+        })
+    }
+
+    fn key(&self, pool: &Pool, group: &Group) -> CallHash {
+        let call_id = || pool.call_hash(self.call_id.as_bytes());
+        match group.policy().hash_key() {
+            HashKey::CallId => call_id(),
+            HashKey::Source => match Facts::source(self) {
+                IpAddr::V4(ip) => pool.call_hash(&ip.octets()),
+                IpAddr::V6(ip) => pool.call_hash(&ip.octets()),
+            },
+            HashKey::Aor => match self.aor() {
+                "" => call_id(),
+                user => pool.call_hash(query::decoded(user).as_bytes()),
+            },
+            HashKey::Header => group
+                .hash_header()
+                .and_then(|name| self.header(name))
+                .map_or_else(call_id, |value| pool.call_hash(value)),
+        }
+    }
+
+    fn aor(&self) -> &str {
+        match self.method.as_str() {
+            "REGISTER" => &self.user_of_to,
+            _ if self.uri_user.is_empty() => &self.user_of_to,
+            _ => &self.uri_user,
+        }
+    }
+}
+
+impl Facts for Asked {
+    fn method(&self) -> &[u8] {
+        self.method.as_bytes()
+    }
+
+    fn uri_host(&self) -> &[u8] {
+        self.uri_host.as_bytes()
+    }
+
+    fn uri_user(&self) -> &[u8] {
+        self.uri_user.as_bytes()
+    }
+
+    fn host_of_from(&self) -> &[u8] {
+        self.host_of_from.as_bytes()
+    }
+
+    fn host_of_to(&self) -> &[u8] {
+        self.host_of_to.as_bytes()
+    }
+
+    fn source(&self) -> IpAddr {
+        self.source.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) // in no network that is written
+    }
+
+    fn listener(&self) -> Option<u16> {
+        self.listener
+    }
+
+    fn header(&self, name: &str) -> Option<&[u8]> {
+        let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_bytes())
+    }
+}
+
+/// User and host of a SIP URI; the number of a tel URI.
+fn user_and_host(uri: &str) -> Result<(String, String), String> {
+    let bytes = uri.as_bytes();
+    if let Some(number) = uri.strip_prefix("tel:") {
+        return Ok((number.to_owned(), String::new()));
+    }
+    let parsed = Uri::parse(bytes, Span::new(0, bytes.len()));
+    let parsed =
+        parsed.ok_or_else(|| format!("{uri:?} is not a SIP URI, such as sip:alice@a.example"))?;
+    let text = |span: Span| String::from_utf8_lossy(span.of(bytes)).into_owned();
+    let user = parsed.user.map(text).unwrap_or_default();
+    let user = user.split(':').next().unwrap_or_default().to_owned(); // without a password
+    Ok((user, text(parsed.host)))
+}
+
+/// The first value of each header field, by its full name.
+fn headers(bytes: &[u8]) -> Vec<(String, String)> {
+    let text = String::from_utf8_lossy(bytes);
+    let head = text.split("\r\n\r\n").next().unwrap_or_default();
+    let rows = head.split("\r\n").skip(1).filter_map(|row| row.split_once(':'));
+    let full = |name: &str| match Header::named(name.as_bytes()) {
+        Some(Header::From) => "From".to_owned(),
+        Some(Header::To) => "To".to_owned(),
+        _ => name.to_owned(),
+    };
+    rows.map(|(name, value)| (full(name.trim()), value.trim().to_owned())).collect()
+}
+
+fn listener_of(text: &str, balancer: &Balancer) -> Result<u16, String> {
+    let live = balancer.live();
+    let address = text.strip_prefix("udp:").unwrap_or(text).parse::<SocketAddr>();
+    let found = address.ok().and_then(|address| {
+        let of_config = live.config.listeners.iter().position(|one| one.bind == address);
+        let sockets = &live.settings[0].sockets;
+        let open = || sockets.iter().find(|socket| socket.address == address)?.listener;
+        of_config.map(|place| place as u16).or_else(open)
+    });
+    found.ok_or_else(|| format!("listener {text:?} is none of the config's"))
+}
+
+/// Where it goes; `pin` is the backend that its Call-ID is pinned to.
+pub(super) fn place(balancer: &Balancer, asked: &Asked, pin: Option<BackendId>) -> Where {
+    let pool = balancer.pool();
+    let call_id = asked.call_id.clone();
+    if let Some(slot) = pin.and_then(|id| pool.by_id(id)) {
+        let backend = Some(pool.backend(slot).spec.name.clone());
+        let why = "it is known, and stays where it went".to_owned();
+        return Where { call_id, backend, by: "pin", why, steps: None };
+    }
+    let index = pool.route(asked);
+    let group = pool.group(index);
+    let cells: Vec<&Cells> = balancer.cells().iter().map(AsRef::as_ref).collect();
+    let calls = |slot: BackendSlot| -> u32 {
+        let id = pool.backend(slot).id;
+        let of = |cells: &&Cells| cells.backends.of(id).map_or(0, |of| of.calls.value());
+        u32::try_from(cells.iter().map(of).sum::<u64>()).unwrap_or(u32::MAX)
+    };
+    let load = |slot: BackendSlot| Load { calls: calls(slot), ..Load::default() };
+    let choice = pool.choose(index, asked.key(&pool, group), &[], &load, &mut Turn(0));
+    let (backend, by, why) = verdict(&pool, group, choice);
+    let steps = Some(steps(balancer, &pool, asked, index, &load));
+    Where { call_id, backend, by, why, steps }
+}
+
+fn verdict(pool: &Pool, group: &Group, choice: Choice) -> (Option<String>, &'static str, String) {
+    let name = |slot: BackendSlot| pool.backend(slot).spec.name.clone();
+    let slot = match choice {
+        Choice::Backend(slot) => slot,
+        Choice::Full => return (None, "nobody", "all have reached their caps".to_owned()),
+        Choice::Nobody => return (None, "nobody", "no backend takes new calls: 480".to_owned()),
+    };
+    let loaded = match group.asks_for_loads() {
+        true => "; by the calls of now, for there are caps or a bound",
+        false => "",
+    };
+    let (backend, why) = match group.policy() {
+        Policy::Hash { key, .. } => {
+            let of = match key {
+                HashKey::CallId => "its Call-ID".to_owned(),
+                HashKey::Source => "its source".to_owned(),
+                HashKey::Aor => "the user that is registered or called".to_owned(),
+                HashKey::Header => group.hash_header().unwrap_or_default().to_owned(),
+            };
+            (Some(name(slot)), format!("a new call: the hash of {of}{loaded}"))
+        }
+        Policy::RoundRobin => {
+            (None, "a new call: whose turn it is, in each worker anew".to_owned())
+        }
+        Policy::Random => (None, "a new call: drawn by weight".to_owned()),
+        Policy::LeastDialogs => {
+            let why = "a new call: the fewest calls for its weight; by those of now";
+            (Some(name(slot)), why.to_owned())
+        }
+        Policy::LeastTransactions => {
+            (None, "a new call: the fewest requests for its weight at that moment".to_owned())
+        }
+        Policy::LeastWork => {
+            (None, "a new call: the least work for its weight at that moment".to_owned())
+        }
+        Policy::Latency => {
+            (None, "a new call: of two drawn, who answers sooner at that moment".to_owned())
+        }
+    };
+    (backend, "policy", why)
+}
+
+fn steps(
+    balancer: &Balancer,
+    pool: &Pool,
+    asked: &Asked,
+    index: GroupIndex,
+    load: &impl Fn(BackendSlot) -> Load,
+) -> Steps {
+    let live = balancer.live();
+    let rule = pool.rules().iter().position(|rule| rule.matches(asked));
+    let route = rule.and_then(|place| live.config.routes.get(place).map(|route| (place, route)));
+    let members = (0..).zip(pool.backends()).filter(|(_, one)| one.group == index);
+    let takers: Vec<_> = members.filter(|(_, one)| one.takes_new_calls()).collect();
+    let tier = takers.iter().map(|(_, one)| one.spec.intake.tier()).min();
+    let candidate = |(slot, one): &(u16, &crate::pool::Backend)| {
+        let load = load(BackendSlot(*slot));
+        Candidate {
+            backend: one.spec.name.clone(),
+            weight: one.spec.weight,
+            calls: load.calls,
+            full: one.spec.intake.is_full(load),
+        }
+    };
+    let in_tier = takers.iter().filter(|(_, one)| Some(one.spec.intake.tier()) == tier);
+    let config = live.config.pools.get(usize::from(index.0));
+    Steps {
+        route: route.map(|(place, route)| route.title(place + 1)),
+        rule: route.map_or_else(|| live.config.otherwise(), |(_, route)| route.words()),
+        pool: pool.group(index).name().to_owned(),
+        policy: config.map(|pool| pool.policy_in_words()).unwrap_or_default(),
+        candidates: in_tier.map(candidate).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INVITE: &[u8] = b"INVITE sip:+49%31:pw@Example.com;x=y SIP/2.0\r\n\
+        Via: SIP/2.0/UDP 10.0.0.1;branch=z9hG4bKx\r\nf: <sip:a@a.example>;tag=1\r\n\
+        t: \"B\" <sips:bob@b.example:5061>\r\ni: abc@x\r\nCSeq: 1 INVITE\r\nX-Tenant:  blue \r\n\
+        X-Tenant: red\r\nContent-Length: 0\r\n\r\n";
+
+    #[test]
+    fn a_message_is_what_rules_look_at() {
+        let asked = Asked::of_message(INVITE).expect("a request");
+        assert_eq!((asked.call_id.as_str(), asked.method.as_str()), ("abc@x", "INVITE"));
+        assert_eq!((asked.uri_user.as_str(), asked.uri_host.as_str()), ("+49%31", "Example.com"));
+        assert_eq!(
+            (Facts::host_of_from(&asked), Facts::host_of_to(&asked)),
+            (&b"a.example"[..], &b"b.example"[..])
+        );
+        assert_eq!(Facts::header(&asked, "x-tenant"), Some(&b"blue"[..]), "the first");
+        assert_eq!(asked.aor(), "+49%31");
+    }
+
+    #[test]
+    fn what_is_no_request_is_said() {
+        for (body, word) in [(&b"rubbish"[..], "no SIP"), (b"SIP/2.0 200 OK\r\n\r\n", "response")] {
+            let error = Asked::of_message(body).expect_err("no request");
+            assert!(error.contains(word), "{error}");
+        }
+        assert!(user_and_host("alice").is_err());
+        assert_eq!(user_and_host("tel:+491"), Ok(("+491".into(), String::new())));
+    }
+
+    #[test]
+    fn the_user_that_is_registered_is_that_of_to() {
+        let asked = |method: &str, uri: &str| Asked {
+            method: method.into(),
+            uri_user: uri.into(),
+            user_of_to: "to".into(),
+            ..Asked::default()
+        };
+        assert_eq!(asked("REGISTER", "uri").aor(), "to");
+        assert_eq!(asked("INVITE", "uri").aor(), "uri");
+        assert_eq!(asked("INVITE", "").aor(), "to");
+    }
+}
