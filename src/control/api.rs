@@ -5,9 +5,9 @@
 //! | GET `/api/v1/status`, `backends`, `workers`, `events`, `config` | how it stands |
 //! | GET `/api/v1/pins[?call_id=C]` | how many pins, and that of one Call-ID |
 //! | GET `/api/v1/pools`, `routes` | pools with their backends, rules in their order |
-//! | GET `/api/v1/where?call_id=C[&method=M][&uri=U][&from=U][&to=U][&source=A][&listener=L][&header=H]` | the backend that such a request would get, and why |
+//! | GET `/api/v1/where?call_id=C` | the backend that such a request would get, and why: also `method`, `uri` ... |
 //! | POST `/api/v1/where` | the same of a whole request, in the body |
-//! | POST `/api/v1/backends?address=A[&pool=P][&name=N][&weight=W][&priority=P][&backup=true][&dialogs_max=N][&calls_per_second_max=N]` | adds a backend |
+//! | POST `/api/v1/backends?address=A` | adds a backend: also `pool`, and the words of `--backend` |
 //! | POST `/api/v1/backends/NAME/remove[?deadline=S]` | drains it, then it goes |
 //! | POST `/api/v1/reload` | as HUP |
 //! | POST `/api/v1/backends/NAME/drain[?deadline=S]`, `ready`, `maint`, `weight?value=N`, `clear` | as it says |

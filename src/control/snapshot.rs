@@ -296,7 +296,10 @@ fn worker_rows(
 fn event_rows<'a>(events: impl DoubleEndedIterator<Item = &'a Event>) -> Vec<EventRow> {
     let row = |event: &Event| EventRow {
         at_ms: ms(event.at),
-        backend: event.backend.clone(),
+        backend: match event.backend.as_str() {
+            "*" => format!("pool {}", event.pool),
+            name => name.to_owned(),
+        },
         what: event.what.clone(),
         reason: event.reason.clone(),
         who: event.who.to_string(),
