@@ -139,6 +139,8 @@ pub struct Member {
     pub drain: Option<Awaited>,
     /// It has left the config: its calls are awaited, then it goes.
     pub leaving: Option<Awaited>,
+    /// It has asked to get nothing new for a while (Retry-After).
+    pub held: bool,
     /// What its probes have found.
     pub probed: Probed,
     /// `None`: it is not watched, or not yet.
@@ -176,6 +178,7 @@ impl Member {
             weight: None,
             drain: None,
             leaving: None,
+            held: false,
             probed: Probed::default(),
             health: None,
             added: false,
@@ -199,6 +202,7 @@ impl Member {
             (Admin::Maint, _) | (Admin::Ready, false) => State::Down,
             (Admin::Drain, _) => State::Drained,
             (Admin::Ready, true) if self.leaving.is_some() => State::Drained,
+            (Admin::Ready, true) if self.held && !panic => State::Drained,
             (Admin::Ready, true) => State::Ready,
         };
         let weight = self.scaled_weight(scale);

@@ -7,7 +7,7 @@
 use crate::config::HealthConfig;
 use crate::io::os;
 use crate::pool::health::Outcome;
-use crate::sip::{self, Message, Start};
+use crate::sip::{Message, Start};
 use std::io::{self, ErrorKind, Read};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -176,21 +176,7 @@ fn read_final(bytes: &[u8], ticket: &Ticket) -> Option<Outcome> {
     if via.branch?.of(bytes) != ticket.branch.as_bytes() {
         return None;
     }
-    let head = &bytes[message.head..message.body.unwrap_or(bytes.len())];
-    Some(Outcome::Answered { status, retry_after_s: retry_after_s(head) })
-}
-
-/// RFC 3261 20.33: seconds, then perhaps a comment or parameters.
-fn retry_after_s(head: &[u8]) -> Option<u32> {
-    let value = head.split(|byte| *byte == b'\n').find_map(|line| {
-        let colon = line.iter().position(|byte| *byte == b':')?;
-        let (name, value) = line.split_at(colon);
-        name.trim_ascii_end().eq_ignore_ascii_case(b"Retry-After").then_some(&value[1..])
-    })?;
-    let value = value.trim_ascii_start();
-    let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let huge = digits > 9;
-    if huge { Some(u32::MAX) } else { sip::number(&value[..digits], u32::MAX) }
+    Some(Outcome::Answered { status, retry_after_s: message.retry_after_s() })
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ struct Watch<'a> {
     ended: UnboundedReceiver<(String, Ended)>,
     permits: Arc<Semaphore>,
     /// What each backend's cells said at the last look.
-    met: HashMap<BackendId, Traffic>,
+    met: HashMap<BackendId, Met>,
     /// When the next look is due.
     look_ms: u64,
 }
@@ -79,6 +79,7 @@ impl Watch<'_> {
             }
             changed |= fleet.traffic(&met, now);
             changed |= look && fleet.ramp(now.ms);
+            changed |= look && fleet.release(now);
             let due = fleet.probes_due(now.ms);
             if !due.is_empty() {
                 self.start(due, fleet);
@@ -123,10 +124,14 @@ impl Watch<'_> {
         let mut news = Vec::new();
         for backend in pool.backends() {
             let now = met(self.balancer.cells(), backend.id);
-            let last = self.met.get(&backend.id).copied().unwrap_or_default();
+            let last = self.met.remove(&backend.id).unwrap_or_default();
             // One that was away meanwhile counts from 0 again.
             let since = |now: u64, last| now.checked_sub(last).unwrap_or(now);
-            let new = Traffic { good: since(now.good, last.good), bad: since(now.bad, last.bad) };
+            let new = Traffic {
+                good: since(now.good, last.good),
+                bad: since(now.bad, last.bad),
+                retry_after_s: now.retry_after_s(&last),
+            };
             all.insert(backend.id, now);
             if new != Traffic::default() {
                 news.push((backend.id, new));
@@ -152,9 +157,28 @@ impl Watch<'_> {
     }
 }
 
+/// What the cells say of what requests have met at a backend.
+#[derive(Default)]
+struct Met {
+    good: u64,
+    bad: u64,
+    /// By worker: 503s with Retry-After, and the seconds of the last one.
+    retry_afters: Vec<(u64, u64)>,
+}
+
+impl Met {
+    /// The longest Retry-After that is new since then, seconds; 0: there is none.
+    fn retry_after_s(&self, last: &Self) -> u32 {
+        let before = last.retry_afters.iter().map(|(count, _)| *count).chain(std::iter::repeat(0));
+        let new = self.retry_afters.iter().zip(before).filter(|((count, _), last)| count != last);
+        let longest = new.map(|((_, seconds), _)| *seconds).max().unwrap_or(0);
+        u32::try_from(longest).unwrap_or(u32::MAX)
+    }
+}
+
 /// What requests have met at this backend, by all workers.
-fn met(cells: &[Arc<Cells>], id: BackendId) -> Traffic {
-    let mut met = Traffic::default();
+fn met(cells: &[Arc<Cells>], id: BackendId) -> Met {
+    let mut met = Met::default();
     for of in cells.iter().filter_map(|cells| cells.backends.of(id)) {
         let count = |outcome: BackendOutcome| of.outcomes[outcome as usize].value();
         met.good += count(BackendOutcome::Answered);
@@ -162,6 +186,7 @@ fn met(cells: &[Arc<Cells>], id: BackendId) -> Traffic {
             .map(count)
             .iter()
             .sum::<u64>();
+        met.retry_afters.push((of.retry_afters.value(), of.retry_after_s.value()));
     }
     met
 }

@@ -114,6 +114,10 @@ pub struct BackendCells {
     pub responses: [Cell; 6],
     /// What requests met at it.
     pub outcomes: [Cell; BackendOutcome::ALL.len()],
+    /// 503s with Retry-After, and what the last one of them said, seconds.
+    pub retry_afters: Cell,
+    /// See above.
+    pub retry_after_s: Cell,
     /// Confirmed dialogs, refreshed about once a second.
     pub dialogs: Cell,
     /// Calls, confirmed or still being set up, refreshed about once a second.

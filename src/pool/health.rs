@@ -11,6 +11,7 @@
 //! 3. `fall` requests in a row that met 503, ICMP or silence take it down too, and it is
 //!    probed at once: later and later when its probes are good but its traffic is bad again.
 //! 4. Only probes bring it up, and only those that were sent after it went down.
+//! 5. A 503 with Retry-After holds new requests back for that time, within a bound; that is no fall.
 
 use std::fmt;
 
@@ -139,6 +140,8 @@ pub struct Traffic {
     pub good: u64,
     /// 503s, ICMP errors and silences. A received 408 is a response, and good.
     pub bad: u64,
+    /// The longest Retry-After of those 503s, seconds; 0: none had one.
+    pub retry_after_s: u32,
 }
 
 /// The health of one backend. Times are milliseconds of a clock that never goes back.
@@ -161,6 +164,8 @@ pub struct Health {
     stale: bool,
     sent_ms: u64,
     next_ms: u64,
+    /// Until when it has asked to be left alone.
+    held_until_ms: u64,
     /// When slow start began.
     ramp_ms: Option<u64>,
 }
@@ -181,6 +186,7 @@ impl Health {
             stale: false,
             sent_ms: now_ms,
             next_ms: now_ms + part(spread, random),
+            held_until_ms: 0,
             ramp_ms: None,
         }
     }
@@ -252,6 +258,11 @@ impl Health {
     /// What real requests met since the last call. Their order is not known: one good one among them
     /// counts as the last.
     pub fn traffic(&mut self, now_ms: u64, rules: &Rules, met: Traffic) -> Option<Change> {
+        if met.retry_after_s > 0 {
+            let wish_ms = u64::from(met.retry_after_s) * 1000;
+            self.held_until_ms =
+                self.held_until_ms.max(now_ms + wish_ms.min(rules.retry_after_max_ms));
+        }
         if !self.up || met == Traffic::default() {
             return None;
         }
@@ -275,6 +286,12 @@ impl Health {
         self.relapses = self.relapses.saturating_add(1);
         self.stale = self.out;
         Some(self.turn(now_ms, Why::Traffic { count }))
+    }
+
+    /// Whether it has asked to get nothing new now: Retry-After in the 503 of a real request (RFC 3261
+    /// 21.5.4), honoured up to [`Rules::retry_after_max_ms`]. It is up all the same.
+    pub fn is_held(&self, now_ms: u64) -> bool {
+        now_ms < self.held_until_ms
     }
 
     /// The part of its weight that counts now, 1 to [`FULL_SHARE`]: less during slow start.

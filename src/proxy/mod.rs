@@ -202,6 +202,15 @@ pub enum Settled {
     Registration(RegistrationResult),
 }
 
+/// A 503 of a backend to a request that may begin something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Whose.
+    pub backend: BackendId,
+    /// For how long it asks to be left alone, seconds (RFC 3261 21.5.4).
+    pub retry_after_s: Option<u32>,
+}
+
 /// One shard of the balancer: the pins of the Call-IDs that one worker owns.
 #[derive(Debug)]
 pub struct Proxy {
@@ -219,8 +228,8 @@ pub struct Proxy {
     edits: Edits,
     routes: Routes,
     own: Vec<u8>,
-    /// Whose 503 went no further, because failover took it.
-    refused: Option<BackendId>,
+    /// The 503 that came last.
+    refused: Option<Refused>,
 }
 
 impl Proxy {
@@ -322,10 +331,10 @@ impl Proxy {
         self.pins.calls_on(backend)
     }
 
-    /// The backend whose 503 the last [`Proxy::handle`] kept from the caller, for failover: to be
-    /// asked after each. `None`: there was none, or it was taken already.
+    /// The 503 that the last [`Proxy::handle`] has seen, whether it went upstream or failover took it: to
+    /// be asked after each. `None`: there was none, or it was taken already.
     #[inline]
-    pub fn take_refused(&mut self) -> Option<BackendId> {
+    pub fn take_refused(&mut self) -> Option<Refused> {
         self.refused.take()
     }
 

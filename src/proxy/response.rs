@@ -6,7 +6,7 @@ use super::reason::{Absorb, CallResult, Drop, Method, RegistrationResult};
 use super::retry::{Arrived, Intercepted};
 use super::settings::Role;
 use super::sign::Call;
-use super::{Egress, Forwarded, Ingress, Now, Proxy, Settled, Verdict};
+use super::{Egress, Forwarded, Ingress, Now, Proxy, Refused, Settled, Verdict};
 use crate::limits::DATAGRAM_SIZE_MAX;
 use crate::pool::{BackendId, Pool};
 use crate::sip::{Header, Message, Row, Span, Start, Via};
@@ -73,10 +73,12 @@ impl Proxy {
             branch: vias.next.branch.map(|branch| branch.of(bytes)),
             backend: branch.backend,
         };
+        let from = self.comes_from_backend(pool, ingress).then_some(branch.backend);
+        if let (503, true, Some(backend)) = (status, method.begins(), from) {
+            let retry_after_s = message.retry_after_s();
+            self.refused = Some(Refused { backend, retry_after_s });
+        }
         if let Intercepted::Here(verdict) = self.intercept(now, pool, &arrived, out) {
-            if status == 503 && method.begins() && self.comes_from_backend(pool, ingress) {
-                self.refused = Some(branch.backend);
-            }
             return Ok(verdict.unwrap_or(Verdict::Absorb(Absorb::Abandoned)));
         }
 
@@ -89,7 +91,6 @@ impl Proxy {
         let room = out.len().min(DATAGRAM_SIZE_MAX);
         let len = self.edits.apply(bytes, 0..end, &mut out[..room]).ok_or(Drop::TooLarge)?;
         let key = self.pins.key(call_id);
-        let from = self.comes_from_backend(pool, ingress).then_some(branch.backend);
         let settles = match from {
             Some(_) if status >= 200 => self.settles(now, key, method, status),
             _ => None,

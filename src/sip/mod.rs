@@ -9,7 +9,8 @@ pub mod field;
 pub mod frame;
 pub mod header;
 pub mod message;
-pub mod scan;
+pub mod retry_after;
+mod scan;
 pub mod uri;
 pub mod via;
 

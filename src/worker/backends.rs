@@ -141,6 +141,14 @@ impl Backends {
         }
     }
 
+    /// A backend asks to be left alone.
+    pub(super) fn note_retry_after(&self, slot: BackendSlot, seconds: u32) {
+        if let Some(cells) = self.cells_of(slot) {
+            cells.retry_after_s.set(seconds.into());
+            cells.retry_afters.increment(); // behind what it announces
+        }
+    }
+
     #[inline]
     fn cells_of(&self, slot: BackendSlot) -> Option<&BackendCells> {
         self.entries.get(usize::from(slot.0))?.cells.as_deref()

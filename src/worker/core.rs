@@ -1,7 +1,7 @@
 //! What the loop asks of the core. [`Proxy`] is the core; tests of the loop bring a simpler one.
 
 use crate::pool::{BackendId, Pool};
-use crate::proxy::{Ingress, Now, Proxy, Settings, Tally, Verdict};
+use crate::proxy::{Ingress, Now, Proxy, Refused, Settings, Tally, Verdict};
 use crate::sip::{self, Span};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,8 +21,8 @@ pub(super) trait Core {
         out: &mut [u8],
     ) -> Verdict;
 
-    /// The backend whose 503 [`Core::handle`] kept for itself just now.
-    fn take_refused(&mut self) -> Option<BackendId> {
+    /// The 503 that [`Core::handle`] has just seen.
+    fn take_refused(&mut self) -> Option<Refused> {
         None
     }
 
@@ -87,7 +87,7 @@ impl Core for Proxy {
     }
 
     #[inline]
-    fn take_refused(&mut self) -> Option<BackendId> {
+    fn take_refused(&mut self) -> Option<Refused> {
         Self::take_refused(self)
     }
 

@@ -57,7 +57,7 @@ fn increment(cells: &[Cell], reason: usize) {
 #[inline]
 pub(super) fn outcome(status: u16, begins: bool) -> Option<BackendOutcome> {
     match status {
-        503 if begins => Some(BackendOutcome::Refused),
+        503 => None, // told by itself, whether it goes upstream or not
         200.. if begins => Some(BackendOutcome::Answered),
         _ => None,
     }
@@ -115,8 +115,7 @@ mod tests {
         for status in [200, 302, 404, 408, 486, 500, 502, 504, 603] {
             assert_eq!(outcome(status, true), Some(BackendOutcome::Answered));
         }
-        assert_eq!(outcome(503, true), Some(BackendOutcome::Refused));
-        for (status, begins) in [(100, true), (199, true), (200, false), (503, false)] {
+        for (status, begins) in [(100, true), (199, true), (200, false), (503, true)] {
             assert_eq!(outcome(status, begins), None, "{status} {begins}");
         }
     }

@@ -15,7 +15,9 @@ use crate::io::handoff::{Doorbell, Outbox};
 use crate::io::{FileIndex, socket};
 use crate::metrics::{BackendOutcome, Cells};
 use crate::pool::{BackendId, BackendSlot, Pool};
-use crate::proxy::{Drop, Egress, Forwarded, Ingress, Now, Replaced, Role, Settings, Verdict};
+use crate::proxy::{
+    Drop, Egress, Forwarded, Ingress, Now, Refused, Replaced, Role, Settings, Verdict,
+};
 use crate::sip::Span;
 use std::collections::VecDeque;
 use std::io;
@@ -129,8 +131,13 @@ impl<C: Core> Desk<C> {
     fn ask_core(&mut self, now: Now, ingress: &Ingress, bytes: &[u8], slot: &SendSlot) -> Verdict {
         let out = self.driver.message(slot);
         let verdict = self.core.handle(now, &self.pool, ingress, bytes, out);
-        if let Some(slot) = self.core.take_refused().and_then(|id| self.pool.by_id(id)) {
+        if let Some(Refused { backend, retry_after_s }) = self.core.take_refused()
+            && let Some(slot) = self.pool.by_id(backend)
+        {
             self.backends.count_outcome(slot, BackendOutcome::Refused);
+            if let Some(seconds) = retry_after_s {
+                self.backends.note_retry_after(slot, seconds);
+            }
         }
         verdict
     }

@@ -62,7 +62,7 @@ impl Fleet {
                 member.share = health.share(now.ms, &config.rules);
                 continue;
             }
-            (member.health, member.share) = (None, FULL_SHARE);
+            (member.health, member.share, member.held) = (None, FULL_SHARE, false);
             if !member.up.value {
                 self.turn(place, true, "health is not watched".to_owned(), Who::Config, now.at);
             }
@@ -133,6 +133,7 @@ impl Fleet {
             {
                 let change = health.traffic(now.ms, &config.rules, *met);
                 changed |= self.follow(place, change, now);
+                changed |= self.hold(place, now);
             }
         }
         changed
@@ -149,6 +150,32 @@ impl Fleet {
             member.share = share;
         }
         changed
+    }
+
+    /// Ends the holding back of those whose time is over. True: there was one.
+    pub fn release(&mut self, now: Moment) -> bool {
+        let mut changed = false;
+        for place in 0..self.members.len() {
+            changed |= self.hold(place, now);
+        }
+        changed
+    }
+
+    /// Holds a backend back that has asked for it, or no more. True: that has changed.
+    fn hold(&mut self, place: usize, now: Moment) -> bool {
+        let member = &mut self.members[place];
+        let held = member.health.as_ref().is_some_and(|health| health.is_held(now.ms));
+        if held == std::mem::replace(&mut member.held, held) {
+            return false;
+        }
+        let (what, reason) = match held {
+            true => ("held back", "a 503 had Retry-After"),
+            false => ("no more held back", "its Retry-After is over"),
+        };
+        let (backend, pool) = (member.spec.name.clone(), member.pool.clone());
+        let (what, reason) = (what.to_owned(), reason.to_owned());
+        self.note(Event { at: now.at, backend, pool, what, reason, who: Who::Traffic });
+        true
     }
 
     /// Begins or ends the panic of each pool, as follows from who is wanted and who is up. True: one
@@ -169,7 +196,7 @@ impl Fleet {
         let wanted = || self.members.iter().filter(is_wanted);
         let weight = |member: &Member| u64::from(member.full_weight());
         let all: u64 = wanted().map(weight).sum();
-        let up: u64 = wanted().filter(|one| one.up.value).map(weight).sum();
+        let up: u64 = wanted().filter(|one| one.up.value && !one.held).map(weight).sum();
         let config = state.health.clone();
         let panic = up * 1000 < all * u64::from(config.panic_per_mille) && config.enabled;
         if panic == state.panic {

@@ -164,24 +164,6 @@ fn the_request_is_whole_and_says_what_the_config_says() {
 }
 
 #[test]
-fn retry_after_is_seconds_and_perhaps_more() {
-    for (value, seconds) in [
-        ("5", Some(5)),
-        (" 18000;duration=3600", Some(18_000)),
-        ("120 (I'm in a meeting)", Some(120)),
-        ("99999999999", Some(u32::MAX)),
-        ("soon", None),
-        ("", None),
-        ("-1", None),
-    ] {
-        let head = format!("To: x\r\nRETRY-AFTER:{value}\r\n\r\n");
-        assert_eq!(retry_after_s(head.as_bytes()), seconds, "{value:?}");
-    }
-    assert_eq!(retry_after_s(b"X-Retry-After: 5\r\nTo: Retry-After: 5\r\n"), None);
-    assert_eq!(retry_after_s(b"\r\n"), None);
-}
-
-#[test]
 fn errors_blame_the_backend_only_for_what_is_its_own() {
     let outcome = |errno| outcome_of(&io::Error::from_raw_os_error(errno));
     assert_eq!(outcome(libc::ECONNREFUSED), Outcome::Refused);

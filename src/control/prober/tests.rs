@@ -298,6 +298,36 @@ fn calls_that_failover_saves_count_against_who_refused_them() {
     assert!(why.ends_with("requests in a row got 503, ICMP or no answer"), "{why}");
 }
 
+#[test]
+fn a_503_with_retry_after_is_left_alone_for_that_time_and_one_without_is_not() {
+    let busy = Backend::on_a_free_port(Some("503 Busy\r\nRetry-After: 1"));
+    let good = Backend::on_a_free_port(Some("200 OK"));
+    let addresses = [busy.address.to_string(), good.address.to_string()];
+    let mut config =
+        config(&["127.0.0.1:0"], BackendPorts::Listener, &[&addresses[0], &addresses[1]]);
+    config.workers = Some(1);
+    config.pools[0].health.rules.codes = vec![200, 503]; // its probes are good
+    config.pools[0].health.rules.fall = 1000;
+    let balancer = Arc::new(Balancer::start(config).expect("a balancer"));
+    let _prober = Prober::start(balancer.clone()).expect("a prober");
+    let rig = Rig { balancer, _prober };
+    let client = UdpSocket::bind("127.0.0.1:0").expect("a client");
+    client.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
+    let number = std::cell::Cell::new(0);
+    rig.wait_until("it is held back", |rig| {
+        number.set(number.get() + 1);
+        let call_id = format!("held-{}", number.get());
+        assert_eq!(ask(rig, &client, &call_id), "SIP/2.0 200 ");
+        rig.state(0) == State::Drained
+    });
+    busy.answer(Some("503 Busy"));
+    rig.wait_for(0, State::Ready);
+    let events = rig
+        .balancer
+        .with_fleet(|fleet| fleet.events().map(|event| event.what.clone()).collect::<Vec<_>>());
+    assert_eq!(events, ["held back", "no more held back"]);
+}
+
 /// The beginning of the answer to a MESSAGE.
 fn ask(rig: &Rig, client: &UdpSocket, call_id: &str) -> String {
     send(rig, client, "MESSAGE", call_id);

@@ -55,7 +55,7 @@ impl Probed {
     }
 
     fn traffic(&mut self, good: u64, bad: u64) -> Option<Change> {
-        self.health.traffic(self.now, &self.rules, Traffic { good, bad })
+        self.health.traffic(self.now, &self.rules, Traffic { good, bad, ..Traffic::default() })
     }
 }
 
@@ -211,6 +211,23 @@ fn the_first_bad_request_brings_the_next_probe_forward() {
 }
 
 #[test]
+fn retry_after_of_a_request_holds_within_its_bound() {
+    let mut one = Probed::new(rules());
+    let bound_ms = one.rules.retry_after_max_ms;
+    let asks = |one: &mut Probed, retry_after_s| {
+        let met = Traffic { bad: 1, retry_after_s, ..Traffic::default() };
+        one.health.traffic(one.now, &one.rules, met)
+    };
+    assert_eq!(asks(&mut one, 2), None, "no fall");
+    assert!(one.health.is_up());
+    assert!(one.health.is_held(one.now + 1999) && !one.health.is_held(one.now + 2000));
+    assert_eq!(asks(&mut one, 1), None);
+    assert!(one.health.is_held(one.now + 1999), "a shorter one does not shorten it");
+    asks(&mut one, u32::MAX);
+    assert!(one.health.is_held(one.now + bound_ms - 1) && !one.health.is_held(one.now + bound_ms));
+}
+
+#[test]
 fn traffic_neither_raises_nor_lowers_one_that_is_down() {
     let mut probed = Probed::new(rules());
     probed.probes(Outcome::Silent, 3);
@@ -323,7 +340,7 @@ proptest! {
                 }
                 Step::Traffic(good, bad) => {
                     signals = if good > 0 { 0 } else { signals + bad };
-                    health.traffic(now, &rules, Traffic { good, bad })
+                    health.traffic(now, &rules, Traffic { good, bad, ..Traffic::default() })
                 }
             };
             prop_assert_eq!(change.map(|change| change.up), (health.is_up() != was_up).then_some(!was_up));

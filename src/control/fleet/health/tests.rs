@@ -116,7 +116,7 @@ fn who_is_drained_is_probed_and_who_is_in_maintenance_is_not() {
 #[test]
 fn requests_in_a_row_that_were_refused_take_it_down() {
     let mut fleet = fleet(&[1, 1, 1], |_| {});
-    let met = |good, bad| [(BackendId::of_name("b2"), Traffic { good, bad })];
+    let met = |good, bad| [(BackendId::of_name("b2"), Traffic { good, bad, ..Traffic::default() })];
     assert!(!fleet.traffic(&met(0, 1), at(1)));
     assert!(!fleet.traffic(&met(5, 9), at(2)));
     assert!(!fleet.traffic(&met(0, 1), at(3)));
@@ -124,7 +124,34 @@ fn requests_in_a_row_that_were_refused_take_it_down() {
     assert!(fleet.traffic(&met(0, 1), at(4)));
     assert_eq!(states(&fleet), [State::Ready, State::Ready, State::Down]);
     assert_eq!(fleet.members()[2].up.who, Who::Traffic);
-    assert!(!fleet.traffic(&[(BackendId(7), Traffic { good: 0, bad: 9 })], at(5)), "unknown");
+    assert!(
+        !fleet.traffic(&[(BackendId(7), Traffic { bad: 9, ..Traffic::default() })], at(5)),
+        "unknown"
+    );
+}
+
+#[test]
+fn retry_after_holds_new_requests_back_for_its_time_and_all_at_once_are_not_believed() {
+    let mut fleet = fleet(&[1, 1, 1], |_| {});
+    let asks = |name: &str, retry_after_s| {
+        [(BackendId::of_name(name), Traffic { bad: 1, retry_after_s, ..Traffic::default() })]
+    };
+    assert!(fleet.traffic(&asks("b2", 5), at(10)));
+    fleet.settle(at(10).at);
+    assert_eq!(states(&fleet), [State::Ready, State::Ready, State::Drained]);
+    assert!(fleet.members()[2].up.value, "it is up all the same");
+    assert!(!fleet.release(at(5009)));
+    assert!(fleet.release(at(5010)));
+    assert_eq!(states(&fleet), [State::Ready; 3]);
+    let whats: Vec<_> = fleet.events().map(|event| event.what.as_str()).collect();
+    assert_eq!(whats, ["held back", "no more held back"]);
+    // All of them, for five minutes: service goes on.
+    for name in ["b0", "b1", "b2"] {
+        assert!(fleet.traffic(&asks(name, 300), at(6000)));
+        fleet.settle(at(6000).at);
+    }
+    assert!(in_panic(&fleet));
+    assert_eq!(states(&fleet), [State::Ready; 3]);
 }
 
 #[test]
@@ -221,7 +248,12 @@ fn switched_off_everybody_is_up_and_nobody_is_probed() {
     assert_eq!(fleet.members()[0].up.who, Who::Config);
     assert_eq!(fleet.probes_due(1_000_000), []);
     assert!(!fleet.probe_ended("b0", Outcome::Silent, Duration::ZERO, at(3), 0));
-    assert!(!fleet.traffic(&[(BackendId::of_name("b0"), Traffic { good: 0, bad: 99 })], at(3)));
+    assert!(
+        !fleet.traffic(
+            &[(BackendId::of_name("b0"), Traffic { bad: 99, ..Traffic::default() })],
+            at(3)
+        )
+    );
 }
 
 #[test]
@@ -265,7 +297,7 @@ fn who_leaves_is_neither_probed_nor_blamed_nor_wanted_until_it_is_back() {
     two_probes(&mut fleet, "b1", Outcome::Silent, 1);
     let all = specs(&fleet);
     reload(&mut fleet, all[..3].to_vec(), at(2));
-    let met = [(BackendId::of_name("b3"), Traffic { good: 0, bad: 9 })];
+    let met = [(BackendId::of_name("b3"), Traffic { bad: 9, ..Traffic::default() })];
     assert!(!fleet.traffic(&met, at(3)), "no probe would bring it up");
     assert!(fleet.settle(at(3).at) && in_panic(&fleet), "1 of 3 is up");
     let due = fleet.probes_due(1_000_000);
