@@ -46,16 +46,22 @@ pub struct RouteConfig {
 const NO_LISTENER: u16 = u16::MAX;
 
 impl Config {
-    /// The rules of `[[route]]`, by the places of pools and listeners in this configuration.
-    pub fn rules(&self) -> Vec<Rule> {
-        self.routes.iter().map(|route| self.rule(route)).collect()
+    /// The `bind` of each listener, in order.
+    pub fn binds(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().map(|listener| listener.bind).collect()
     }
 
-    fn rule(&self, route: &RouteConfig) -> Rule {
+    /// The rules of `[[route]]`, by the places of pools in this configuration, and those of listeners
+    /// in `binds`.
+    pub fn rules(&self, binds: &[SocketAddr]) -> Vec<Rule> {
+        self.routes.iter().map(|route| self.rule(route, binds)).collect()
+    }
+
+    fn rule(&self, route: &RouteConfig, binds: &[SocketAddr]) -> Rule {
         let group = self.pools.iter().position(|pool| pool.name == route.pool);
         debug_assert!(group.is_some(), "validated: {}", route.pool);
         let listener = |bind: &SocketAddr| {
-            let place = self.listeners.iter().position(|listener| listener.bind == *bind);
+            let place = binds.iter().position(|known| known == bind);
             place.map_or(NO_LISTENER, |place| place as u16)
         };
         Rule {

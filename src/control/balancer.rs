@@ -44,6 +44,9 @@ pub(super) struct Live {
     pub(super) config: Config,
     /// The listeners of `config`, each with a port.
     pub(super) bound: Vec<Listener>,
+    /// Every `bind` that the config ever had: its place is the listener's number in sockets and rules,
+    /// so that workers with the one of now and the other of before still mean the same.
+    pub(super) binds: Vec<SocketAddr>,
     /// Listeners that have left the config and are still open.
     pub(super) leaving: Vec<Leaving>,
     pub(super) fleet: Fleet,
@@ -86,7 +89,7 @@ impl Balancer {
         let started = SystemTime::now();
         let mut fleet = Fleet::new(pools(&config, backends), started);
         fleet.watch(prober::moment(), &mut prober::random);
-        let pool = Arc::new(ArcSwap::from_pointee(build(&fleet, &config)?));
+        let pool = Arc::new(ArcSwap::from_pointee(build(&fleet, &config, &config.binds())?));
         let settings = settings(&config, keys(&config)?, &sockets, sides);
         let ids: Vec<_> = pool.load().backends().iter().map(|backend| backend.id).collect();
         let cells: Vec<_> = (0..workers).map(|_| Arc::new(Cells::new(ids.clone()))).collect();
@@ -110,8 +113,9 @@ impl Balancer {
             receive_buffer: config.limits.receive_buffer,
             pin_to_cores,
         })?;
-        let leaving = Vec::new();
-        let live = Mutex::new(Live { config, bound, leaving, fleet, settings, refused: None });
+        let (binds, leaving) = (config.binds(), Vec::new());
+        let live = Live { config, bound, binds, leaving, fleet, settings, refused: None };
+        let live = Mutex::new(live);
         let (workers, metrics) = (Mutex::new(Some(workers)), Arc::new(metrics));
         let balancer = Self {
             workers,
@@ -164,7 +168,7 @@ impl Balancer {
         let (noted, now) = (live.fleet.noted(), SystemTime::now());
         let changed = tell(&mut live.fleet, now);
         if live.fleet.settle(now) || changed {
-            match build(&live.fleet, &live.config) {
+            match build(&live.fleet, &live.config, &live.binds) {
                 Ok(pool) => self.publish(pool),
                 Err(error) => tracing::error!("the pool stays as it is: {error}"),
             }
@@ -204,7 +208,7 @@ impl Balancer {
         let now = SystemTime::now();
         let changed = change(&mut fleet, now).map_err(Into::into)?;
         if fleet.settle(now) || changed {
-            self.publish(build(&fleet, &live.config)?);
+            self.publish(build(&fleet, &live.config, &live.binds)?);
         }
         fleet.log_since(live.fleet.noted());
         live.fleet = fleet;
@@ -331,14 +335,18 @@ impl Balancer {
     }
 }
 
-/// The pool that follows from fleet and config.
-pub(super) fn build(fleet: &Fleet, config: &Config) -> Result<Pool, PoolError> {
+/// The pool that follows from fleet and config; `binds` are [`Live::binds`].
+pub(super) fn build(
+    fleet: &Fleet,
+    config: &Config,
+    binds: &[SocketAddr],
+) -> Result<Pool, PoolError> {
     let group = |(place, pool): (usize, &PoolConfig)| {
         let (staying, leaving) = fleet.effective(place);
         pool.group(staying, leaving)
     };
     let groups: Vec<_> = config.pools.iter().enumerate().map(group).collect();
-    Pool::build_groups(&groups, config.rules(), config.cluster.hash_seed)
+    Pool::build_groups(&groups, config.rules(binds), config.cluster.hash_seed)
 }
 
 /// What the fleet is told of the config's pools, with their backends as the plan has them.

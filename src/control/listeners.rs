@@ -57,14 +57,31 @@ pub(super) fn bind(
     Ok(listeners)
 }
 
-/// What follows from these listeners, where the sockets are those of `settings`. A wildcard listener
+/// What [`Live::binds`] becomes with this configuration.
+pub(super) fn binds(before: &[SocketAddr], config: &Config) -> Vec<SocketAddr> {
+    let mut binds = before.to_vec();
+    for bind in config.binds() {
+        if !binds.contains(&bind) {
+            binds.push(bind);
+        }
+    }
+    binds
+}
+
+/// The number of each listener of the config.
+pub(super) fn numbers(binds: &[SocketAddr], config: &Config) -> Vec<Option<u16>> {
+    let number = |bind| binds.iter().position(|known| *known == bind)?.try_into().ok();
+    config.binds().into_iter().map(number).collect()
+}
+
+/// What follows from these listeners and their numbers, where the sockets are those of `settings`. A wildcard listener
 /// gets the addresses that are new on the machine, and keeps those that are not there just now.
 ///
 /// # Errors
 /// When the listeners contradict each other or what is open, or would fill the tables.
 pub(super) fn follow(
     settings: &Settings,
-    listeners: &[Listener],
+    (listeners, numbers): (&[Listener], &[Option<u16>]),
     local: &[IpAddr],
 ) -> Result<Followed, Failure> {
     let mut followed = Followed {
@@ -73,7 +90,10 @@ pub(super) fn follow(
         opened: Vec::new(),
         left: Vec::new(),
     };
-    let wanted = plan::listener_sockets(listeners, local)?;
+    let mut wanted = plan::listener_sockets(listeners, local)?;
+    for socket in &mut wanted {
+        socket.listener = socket.listener.and_then(|place| *numbers.get(usize::from(place))?);
+    }
     for socket in &wanted {
         followed.listen(socket)?;
     }

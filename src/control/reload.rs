@@ -77,7 +77,9 @@ impl Balancer {
         let config = live.config.taking_over(config);
         let network = ask_network(&config)?;
         let bound = listeners::bind(&config.listeners, &live.config.listeners, &live.bound)?;
-        let followed = listeners::follow(&live.settings[0], &bound, &network.local)?;
+        let binds = listeners::binds(&live.binds, &config);
+        let numbers = listeners::numbers(&binds, &config);
+        let followed = listeners::follow(&live.settings[0], (&bound, &numbers), &network.local)?;
         diff.live.extend(followed.of_wildcards(&bound));
         let sides = &live.settings[0].sides; // their addresses are the same in every worker
         let locals: Vec<_> = sides.iter().map(|side| side.local).collect();
@@ -87,14 +89,14 @@ impl Balancer {
         fleet.reload(pools(&config, specs), remove_timeout, now);
         fleet.watch(prober::moment(), &mut prober::random);
         fleet.settle(now);
-        let pool = build(&fleet, &config)?;
+        let pool = build(&fleet, &config, &binds)?;
         let settings =
             live.settings.iter().map(|old| reconfigured(old, &config, &followed)).collect();
         let leaving = listeners::leaving(&live.leaving, &followed, remove_timeout, now);
         let opened = self.open(&followed, &config)?;
         let before = live.config.message_log.as_ref();
         let log = LogChange::of(before, config.message_log.as_ref())?;
-        let live = Live { config, bound, leaving, fleet, settings, refused: None };
+        let live = Live { config, bound, binds, leaving, fleet, settings, refused: None };
         Ok(Next { diff, live, pool, followed, opened, log })
     }
 

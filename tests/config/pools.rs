@@ -85,7 +85,7 @@ fn pools_and_rules_are_read_whole() {
     let weighs = |method: Method| config.work[method as usize];
     assert_eq!([Method::Invite, Method::Bye, Method::Other].map(weighs), [250, 100, 1]);
 
-    let [blue, rest] = &config.rules()[..] else { panic!("two rules") };
+    let [blue, rest] = &config.rules(&config.binds())[..] else { panic!("two rules") };
     assert_eq!((blue.name.as_str(), blue.group), ("blue", GroupIndex(1)));
     let header = |name: &str, value: Option<&str>| HeaderRule {
         name: name.into(),

@@ -121,3 +121,30 @@ fn another_advertise_moves_no_dialog() {
     }
     stage.finish(&caller);
 }
+
+#[test]
+fn rules_by_listener_hold_while_the_order_of_listeners_changes() {
+    let stage = Stage::start_on(2, &free_range(), "");
+    let (first, second) = (stage.listener, free("127.0.0.2"));
+    let rule = format!(
+        "[[pool]]\nname = \"two\"\n[[pool.backend]]\nname = \"b2\"\naddress = \"{}\"\n\
+         [[route]]\npool = \"two\"\nlistener = [\"udp:{second}\"]\n",
+        stage.backends[1].address()
+    );
+    let both = with(stage.text(&["b1"], ""), &[second]);
+    let [first, second] = [first, second].map(|address| format!("udp:{address}\""));
+    let turned = both.replace(&first, "other").replace(&second, &first).replace("other", &second);
+    let texts = [both, turned].map(|text| text + &rule);
+    stage.balancer.reload(&load(&texts[0]).unwrap()).unwrap();
+    let callers = stage.balancer.listeners();
+    let callers = [callers[0], callers[1]].map(|listener| stage.caller_to(listener, 100.0));
+    for text in texts.iter().cycle().take(60) {
+        stage.balancer.reload(&load(text).unwrap()).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    callers.iter().for_each(|caller| stage.finish(caller));
+    for (caller, backend) in callers.iter().zip(&stage.backends) {
+        let started = caller.report().through.started.value();
+        assert_eq!(backend.report().new_calls.value(), started, "{}", backend.name());
+    }
+}

@@ -28,7 +28,8 @@ const PORTS: BackendPorts = BackendPorts::Range(15_060, 15_060);
 fn followed(settings: &Settings, listeners: &[&str], local: &[&str]) -> Result<Followed, Failure> {
     let config = config(listeners, PORTS, &["10.9.0.1:5060"]);
     let local: Vec<_> = local.iter().map(|text| ip(text)).collect();
-    follow(settings, &config.listeners, &local)
+    let numbers: Vec<_> = (0..config.listeners.len() as u16).map(Some).collect();
+    follow(settings, (&config.listeners, &numbers), &local)
 }
 
 /// What a list of sockets is, as `ROLE ADDRESS` each.
@@ -137,6 +138,23 @@ fn what_cannot_be_is_refused() {
     let last = followed(&full, &["10.0.0.2:5060"], &[]).unwrap();
     let over = followed(&after(&full, &last), &["10.0.0.3:5060"], &[]).unwrap_err();
     assert!(over.text.contains("take a restart"), "{over}");
+}
+
+#[test]
+fn a_listener_keeps_its_number_wherever_it_stands() {
+    let of = |listeners: &[&str]| config(listeners, PORTS, &[]);
+    let first = of(&["10.0.0.1:5060", "10.0.0.2:5060"]);
+    let second = of(&["10.0.0.3:5060", "10.0.0.2:5060", "10.0.0.1:5060"]);
+    let known = binds(&first.binds(), &second);
+    assert_eq!(numbers(&known, &second), [Some(2), Some(1), Some(0)]);
+    let third = of(&["10.0.0.4:5060", "10.0.0.1:5060"]);
+    let known = binds(&known, &third);
+    assert_eq!(numbers(&known, &third), [Some(3), Some(0)]);
+    let now = settings(&["10.0.0.1:5060", "10.0.0.2:5060"], &[], PORTS);
+    let numbers = numbers(&known, &second);
+    let followed = follow(&now, (&second.listeners, &numbers), &[]).unwrap();
+    let told: Vec<_> = followed.sockets.iter().map(|socket| socket.listener).collect();
+    assert_eq!(told, [Some(0), Some(1), None, Some(2)], "the third is a port towards backends");
 }
 
 #[test]
