@@ -81,6 +81,13 @@ impl Slots {
         }
     }
 
+    /// Asks for the memory where a probe for this key will begin.
+    #[inline]
+    pub(super) fn fetch(&self, key: PinKey) {
+        // Nobody waits for the value: the processor goes on while it comes.
+        std::hint::black_box(self.slots[self.home(key.place)].stage);
+    }
+
     #[inline]
     pub(super) fn probe(&self, key: PinKey) -> Probe {
         let mut at = self.home(key.place);
