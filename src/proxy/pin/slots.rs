@@ -84,8 +84,12 @@ impl Slots {
     /// Asks for the memory where a probe for this key will begin.
     #[inline]
     pub(super) fn fetch(&self, key: PinKey) {
-        // Nobody waits for the value: the processor goes on while it comes.
-        std::hint::black_box(self.slots[self.home(key.place)].stage);
+        let slot = &self.slots[self.home(key.place)];
+        #[cfg(target_arch = "x86_64")]
+        safe_arch::prefetch_t0(slot);
+        // A read that nobody waits for: not as good, since it leaves the processor's window late.
+        #[cfg(not(target_arch = "x86_64"))]
+        std::hint::black_box(slot.stage);
     }
 
     #[inline]
