@@ -291,6 +291,21 @@ impl Scrape {
             [("up", figures.ups), ("down", figures.downs)]
                 .map(|(to, count)| (vec![backend.spec.name.clone(), to.to_owned()], count as f64))
         });
+        let in_state = |metric, value: fn(&Backend) -> f64| {
+            let groups = (0..).zip(pool.groups());
+            // Not `sum`, which is -0 where there is nobody.
+            let of_group = groups.flat_map(|(place, group)| {
+                let members = || pool.backends().iter().filter(|one| one.group.0 == place);
+                STATES.map(|(state, label)| {
+                    let here = members().filter(|one| one.spec.state == state);
+                    (
+                        vec![group.name().to_owned(), label.to_owned()],
+                        here.map(value).fold(0.0, |sum, one| sum + one),
+                    )
+                })
+            });
+            family(metric, of_group.collect::<Vec<_>>())
+        };
         let panics = pool.groups().iter().map(|group| {
             let panic = self.source.probes.is_in_panic(group.name());
             (vec![group.name()], f64::from(u8::from(panic)))
@@ -300,6 +315,8 @@ impl Scrape {
             of_each(declared::PROBE_SUCCESS, |figures| f64::from(u8::from(figures.good))),
             of_each(declared::PROBE_DURATION, |figures| figures.seconds),
             family(declared::PROBE_TRANSITIONS, transitions),
+            in_state(declared::POOL_BACKENDS, |_| 1.0),
+            in_state(declared::POOL_WEIGHT, |backend| f64::from(backend.spec.weight)),
             family(declared::POOL_PANIC, panics),
         ]
     }

@@ -129,6 +129,10 @@ metrics! {
         "How long the last probe took, from its first datagram to its end.";
     PROBE_TRANSITIONS = Counter "sipring_probe_transitions_total" ["backend", "to"]
         "Times that the backend came up and went down, by probes or traffic.";
+    POOL_BACKENDS = Gauge "sipring_pool_backends" ["pool", "state"]
+        "Backends of each pool in each state, those on their way out among the drained.";
+    POOL_WEIGHT = Gauge "sipring_pool_weight" ["pool", "state"]
+        "Weight of each pool's backends in each state; what is ready gets the new calls.";
     POOL_PANIC = Gauge "sipring_pool_panic" ["pool"]
         "1 while so little of a pool's weight is up that health is ignored, 0 else.";
 

@@ -77,7 +77,7 @@ fn encoded(text: &str) -> String {
 /// As Grafana does it: everything chosen, four scrapes and more for a rate.
 fn filled_in(expression: &str) -> String {
     let mut text = expression.replace("$__rate_interval", "5s");
-    for variable in ["$job", "$instance", "$backend", "$worker"] {
+    for variable in ["$job", "$instance", "$backend", "$pool", "$worker"] {
         text = text.replace(variable, ".*");
     }
     assert!(!text.contains('$'), "{text}");

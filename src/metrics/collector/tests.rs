@@ -1,7 +1,7 @@
 //! Fake workers' cells in, exposition text out.
 
 use super::*;
-use crate::pool::{BackendId, BackendSpec, Intake, Policy};
+use crate::pool::{BackendId, BackendSpec, GroupSpec, Intake, Policy};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -195,6 +195,8 @@ fn each_backend_has_its_health_from_the_start_and_as_it_is() {
         "sipring_backend_outcomes_total{backend=\"two\",outcome=\"unreachable\"} 0",
         "sipring_backend_outcomes_total{backend=\"two\",outcome=\"silent\"} 0",
         "sipring_pool_panic{pool=\"default\"} 0",
+        "sipring_pool_backends{pool=\"default\",state=\"down\"} 0",
+        "sipring_pool_weight{pool=\"default\",state=\"down\"} 0",
     ] {
         assert_line(&first, line);
     }
@@ -250,4 +252,29 @@ fn promtool_is_content() {
     let output = promtool.wait_with_output().expect("promtool ends");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.is_empty(), "{said}");
+}
+
+#[test]
+fn each_pool_has_its_backends_by_state() {
+    let source = source();
+    let group = |name: &str, backends| GroupSpec::new(name, Policy::RoundRobin, backends);
+    let groups = [
+        group("calls", vec![spec("a", 1, State::Ready), spec("b", 2, State::Drained)]),
+        group("registrars", vec![spec("c", 1, State::Down), spec("d", 2, State::Down)]),
+    ];
+    let pool = Pool::build_groups(&groups, Vec::new(), 0).expect("two groups");
+    source.pool.store(Arc::new(pool));
+    let text = text(&source);
+    for line in [
+        "sipring_pool_backends{pool=\"calls\",state=\"ready\"} 1",
+        "sipring_pool_backends{pool=\"calls\",state=\"drained\"} 1",
+        "sipring_pool_backends{pool=\"calls\",state=\"down\"} 0",
+        "sipring_pool_backends{pool=\"registrars\",state=\"down\"} 2",
+        "sipring_pool_weight{pool=\"calls\",state=\"ready\"} 3",
+        "sipring_pool_weight{pool=\"registrars\",state=\"ready\"} 0",
+        "sipring_pool_weight{pool=\"registrars\",state=\"down\"} 6",
+        "sipring_pool_panic{pool=\"registrars\"} 0",
+    ] {
+        assert_line(&text, line);
+    }
 }
