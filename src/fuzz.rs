@@ -179,6 +179,7 @@ impl Node {
         };
         assert!(len <= room && self.proxy.pins() <= PINS_MAX);
         assert!(self.proxy.dialogs() <= self.proxy.pins());
+        self.proxy.check_invariants();
         out.truncate(len);
         if let Verdict::Forward { kind, .. } = verdict {
             assert_good(kind, &out);

@@ -53,7 +53,9 @@ pub fn operations(bytes: &[u8]) {
     }
     node.now = node.now.after_ms(13 * 3600 * 1000);
     node.proxy.handle_timeout(node.now);
+    node.proxy.check_invariants();
     assert_eq!((node.proxy.pins(), node.proxy.dialogs()), (0, 0));
+    assert_eq!((node.proxy.calls(), node.proxy.transactions()), (0, 0));
 }
 
 fn request(method: &str, number: usize, via: &str, tags: (&str, &str), routes: &str) -> String {

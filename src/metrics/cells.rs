@@ -1,7 +1,7 @@
 //! One worker's counters: plain stores by one writer, no atomic read-modify-write, no shared line.
 
 use super::status_codes;
-use crate::pool::BackendId;
+use crate::pool::{BackendId, Load};
 use crate::proxy::{
     Absorb, Answer, CallResult, Drop, FailoverCause, Method, RegistrationResult, Routed,
     TokenResult,
@@ -120,8 +120,41 @@ pub struct BackendCells {
     pub retry_after_s: Cell,
     /// Confirmed dialogs, refreshed about once a second.
     pub dialogs: Cell,
-    /// Calls, confirmed or still being set up, refreshed about once a second.
+    /// Calls, confirmed or still being set up. This and what follows is refreshed once a second, or
+    /// with every turn where a group goes by loads.
     pub calls: Cell,
+    /// Requests that wait for its final response.
+    pub transactions: Cell,
+    /// The same by what they weigh, hundredths.
+    pub work: Cell,
+    /// Moving average of the time to its first response, microseconds; 0: none has come yet.
+    pub latency_us: Cell,
+    /// Calls begun in a second, and in the upper half which second that is.
+    begun: Cell,
+}
+
+impl BackendCells {
+    /// What the worker has of this backend now, in a second of the clock that all workers share.
+    pub fn publish(&self, load: Load, now_s: u32) {
+        self.calls.set(load.calls.into());
+        self.transactions.set(load.transactions.into());
+        self.work.set(load.work.into());
+        self.latency_us.set(load.latency_us.into());
+        self.begun.set(u64::from(now_s) << 32 | u64::from(load.calls_begun));
+    }
+
+    /// What was published last; calls begun in another second than this do not count.
+    pub fn load(&self, now_s: u32) -> Load {
+        let narrow = |cell: &Cell| u32::try_from(cell.value()).unwrap_or(u32::MAX);
+        let begun = self.begun.value();
+        Load {
+            calls: narrow(&self.calls),
+            transactions: narrow(&self.transactions),
+            work: narrow(&self.work),
+            latency_us: narrow(&self.latency_us),
+            calls_begun: if (begun >> 32) as u32 == now_s { begun as u32 } else { 0 },
+        }
+    }
 }
 
 /// The cells of every backend, by identity. The control thread makes room in it before it publishes

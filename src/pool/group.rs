@@ -145,13 +145,14 @@ impl Group {
     ) -> Choice {
         let free = |slot: BackendSlot| {
             let intake = &backends[usize::from(slot.0)].spec.intake;
-            !(excluded.contains(&slot) || self.capped && intake.is_full(loads.of(slot)))
+            !(excluded.contains(&slot)
+                || self.capped && loads.for_call() && intake.is_full(loads.of(slot)))
         };
         for tier in &self.tiers {
             let asked = Asked { call, loads };
             let within =
                 |slot: BackendSlot| free(slot) && tier.is_within(self, backends, slot, loads);
-            let found = match self.bound_percent {
+            let found = match self.bound_percent.filter(|_| loads.for_call()) {
                 // Where exclusions leave nobody within the bound, a full one is better than none.
                 Some(_) => tier
                     .chooser

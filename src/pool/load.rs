@@ -17,10 +17,30 @@ pub struct Load {
     pub calls_begun: u32,
 }
 
+impl Load {
+    /// Together with what others know of the same backend. Averages do not add up: the own one counts,
+    /// where there is one.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            calls: self.calls.saturating_add(other.calls),
+            transactions: self.transactions.saturating_add(other.transactions),
+            work: self.work.saturating_add(other.work),
+            latency_us: if self.latency_us == 0 { other.latency_us } else { self.latency_us },
+            calls_begun: self.calls_begun.saturating_add(other.calls_begun),
+        }
+    }
+}
+
 /// Where the loads of a snapshot's backends are found.
 pub trait Loads {
     /// The load of the backend in this slot.
     fn of(&self, slot: BackendSlot) -> Load;
+
+    /// Whether what is to be placed is a call: caps and bounds are of calls, and keep nothing else out.
+    fn for_call(&self) -> bool {
+        true
+    }
 }
 
 /// Nobody has anything to do.

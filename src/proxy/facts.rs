@@ -82,6 +82,11 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// Whether it answers a challenge (RFC 3261 22).
+    pub(super) fn has_credentials(&self) -> bool {
+        ["Authorization", "Proxy-Authorization"].iter().any(|name| self.field(name).is_some())
+    }
+
     /// The value of the first row of a field.
     pub(super) fn field(&self, name: &str) -> Option<&'a [u8]> {
         let row = named::rows(self.message, name).next()?;

@@ -24,6 +24,7 @@ mod wheel;
 
 use super::Ingress;
 use super::reason::{Answer, FailoverCause as Cause, Method};
+use super::transactions::TransactionKey;
 use crate::pool::BackendId;
 use kept::{Kept, Phase, Table};
 use recent::Recent;
@@ -51,11 +52,6 @@ pub struct FailoverSettings {
     /// Requests kept at once in this shard; beyond them requests go without failover.
     pub kept_max: usize,
 }
-
-/// Identifies a transaction on the caller's side: equal for the request, its retransmissions, its
-/// CANCEL and all responses to its attempts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct TransactionKey(pub(super) u64);
 
 /// The place of a kept request; good until the entry is forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +89,6 @@ pub(super) enum Work {
 #[derive(Debug)]
 pub(super) struct Failover {
     settings: FailoverSettings,
-    key_hash: ahash::RandomState,
     table: Table,
     wheel: Wheel,
     recent: Recent,
@@ -104,12 +99,10 @@ pub(super) struct Failover {
 }
 
 impl Failover {
-    /// `keys` are random and for this table alone.
-    pub(super) fn new(settings: FailoverSettings, keys: [u64; 4]) -> Self {
+    pub(super) fn new(settings: FailoverSettings) -> Self {
         let kept_max = settings.kept_max;
         Self {
             settings,
-            key_hash: ahash::RandomState::with_seeds(!keys[0], !keys[1], !keys[2], !keys[3]),
             table: Table::new(kept_max),
             wheel: Wheel::new(kept_max),
             recent: Recent::new(kept_max),
@@ -171,11 +164,6 @@ impl Failover {
     /// A backend that said nothing at all to a request in time, once for each such request.
     pub(super) fn take_silent(&mut self) -> Option<BackendId> {
         self.silent.pop()
-    }
-
-    /// The key of a transaction.
-    pub(super) fn key(&self, call_id: &[u8], cseq: u32, branch: &[u8]) -> TransactionKey {
-        TransactionKey(self.key_hash.hash_one((call_id, cseq, branch)))
     }
 
     /// Where a transaction is kept.

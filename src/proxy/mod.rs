@@ -14,10 +14,12 @@
 mod address;
 mod base64url;
 mod branch;
+mod counts;
 mod facts;
 pub mod failover;
 mod hash_key;
 mod head;
+mod loads;
 mod named;
 pub mod pin;
 pub mod reason;
@@ -29,11 +31,13 @@ mod rewrite;
 mod route;
 pub mod settings;
 mod sign;
+mod slots;
 mod spiral;
 mod stun;
 mod tally;
 mod target;
 mod token;
+mod transactions;
 mod validate;
 
 pub use failover::{FailoverSettings, TRIES_MAX};
@@ -42,21 +46,24 @@ pub use reason::{
     TokenResult,
 };
 pub use settings::{Key, Keys, LocalSocket, PathMode, Role, Settings, Side, SinceStart, WORK};
-pub use tally::Tally;
+pub use tally::{Direction, Tally};
 #[doc(hidden)]
 pub use token::fuzz as fuzz_token;
+pub use transactions::Timing;
 
 use crate::limits::GROUPS_MAX;
-use crate::pool::{BackendId, BackendSlot, Pool, Turn};
+use crate::pool::{BackendId, BackendSlot, Load, Pool, Turn};
 use crate::sip::{Frame, Message, Start};
 use address::Addresses;
 use failover::Failover;
+use loads::Board;
 use pin::{Idle, PinTable};
 use rewrite::Edits;
 use route::Routes;
 use sign::Signer;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use transactions::Transactions;
 
 /// A moment, from some moment in the past on; never goes back. Response times are told in
 /// microseconds, what is kept lives for milliseconds or seconds.
@@ -169,7 +176,7 @@ pub enum Forwarded {
         /// Its method.
         method: Method,
         /// It begins an attempt to call: the first INVITE of its Call-ID, no retransmission and no
-        /// repeat after a challenge. Only calls that the pins have room for are told so.
+        /// repeat after a challenge.
         attempt: bool,
     },
     /// A request from the backends' side.
@@ -188,6 +195,9 @@ pub enum Forwarded {
         begins: bool,
         /// What it is the end of, if it comes from a backend.
         settles: Option<Settled>,
+        /// How long its request took; `None` where that is not known: a repeated response, or one
+        /// to a request that was not tracked or came before a restart.
+        timing: Option<Timing>,
     },
     /// An ACK or CANCEL of our own, for an attempt that was given up.
     Own,
@@ -219,6 +229,8 @@ pub struct Proxy {
     signer: Signer,
     pins: PinTable,
     failover: Failover,
+    transactions: Transactions,
+    board: Board,
     /// By group.
     turns: [Turn; GROUPS_MAX],
     tally: Tally,
@@ -240,6 +252,8 @@ impl Proxy {
             addresses: Addresses::new(&settings),
             signer: Signer::new(&settings.keys),
             pins: PinTable::new(settings.pins_max, Idle::of(&settings), table_keys),
+            transactions: Transactions::new(settings.transactions_max, table_keys),
+            board: Board::new(),
             // Workers begin their rounds at different backends.
             turns: [Turn(table_keys[0]); GROUPS_MAX],
             tally: Tally::default(),
@@ -248,13 +262,14 @@ impl Proxy {
             routes: Routes::new(),
             own: Vec::with_capacity(failover::COPY_MAX),
             refused: None,
-            failover: Failover::new(settings.failover, table_keys),
+            failover: Failover::new(settings.failover),
             settings,
         }
     }
 
     /// Takes over other settings of the same worker; the pins stay. A pin that is there keeps its time
-    /// until its next traffic, and [`Settings::pins_max`] says nothing any more.
+    /// until its next traffic; [`Settings::pins_max`] and [`Settings::transactions_max`] say nothing
+    /// any more.
     ///
     /// Once a reload: it allocates.
     pub fn configure(&mut self, settings: Arc<Settings>) {
@@ -297,11 +312,19 @@ impl Proxy {
         self.pins.find(self.pins.key(call_id), now.seconds()).map(|pin| pin.backend)
     }
 
-    /// Sweeps a bounded number of pins. Call it once a turn and at least once a second.
+    /// Sweeps a bounded number of pins and transactions. Call it once a turn and at least once a
+    /// second.
     pub fn handle_timeout(&mut self, now: Now) {
-        let slots = self.pins.slots() as u64 * (now.ms() - self.swept.ms()) / SWEEP_MS;
-        if slots >= SWEEP_SLOTS_MIN {
-            self.pins.sweep(now.seconds(), slots.min(SWEEP_SLOTS_MAX) as usize);
+        let passed_ms = now.ms() - self.swept.ms();
+        let looks = |slots: usize| {
+            let looks = slots as u64 * passed_ms / SWEEP_MS;
+            looks.clamp(SWEEP_SLOTS_MIN, SWEEP_SLOTS_MAX) as usize
+        };
+        let most = self.pins.slots().max(self.transactions.slots()) as u64;
+        if most * passed_ms / SWEEP_MS >= SWEEP_SLOTS_MIN {
+            self.pins.sweep(now.seconds(), looks(self.pins.slots()));
+            let of_transactions = looks(self.transactions.slots());
+            self.transactions.sweep(self.pins.counts_mut(), now.seconds(), of_transactions);
             self.swept = now;
         }
     }
@@ -313,22 +336,51 @@ impl Proxy {
 
     /// Confirmed dialogs, for the gauge.
     pub fn dialogs(&self) -> usize {
-        self.pins.dialogs()
+        self.pins.counts().dialogs()
     }
 
     /// Confirmed dialogs on this backend.
     pub fn dialogs_on(&self, backend: BackendId) -> usize {
-        self.pins.dialogs_on(backend)
+        self.pins.counts().dialogs_on(backend)
     }
 
     /// Calls, confirmed or still being set up.
     pub fn calls(&self) -> usize {
-        self.pins.calls()
+        self.pins.counts().calls()
     }
 
-    /// Calls on this backend, confirmed or still being set up.
-    pub fn calls_on(&self, backend: BackendId) -> usize {
-        self.pins.calls_on(backend)
+    /// Requests that wait for the final response of a backend.
+    pub fn transactions(&self) -> usize {
+        self.pins.counts().transactions()
+    }
+
+    /// What this shard has of a backend.
+    pub fn load_of(&self, backend: BackendId, now: Now) -> Load {
+        self.pins.counts().load_of(backend, now)
+    }
+
+    /// A backend whose load in this shard has changed since it was given the last time; to be asked
+    /// until there is none. Moving averages change with time too, which is not told.
+    #[inline]
+    pub fn take_changed(&mut self) -> Option<BackendId> {
+        self.pins.counts_mut().take_changed()
+    }
+
+    /// Tells what the other shards have of each backend in this pool, where policies and caps are of
+    /// them all. It holds until it is told again, or the pool's slots change; calls begun, until the
+    /// second ends.
+    pub fn set_elsewhere(&mut self, now: Now, pool: &Pool, of: impl Fn(BackendSlot) -> Load) {
+        self.board.follow(pool, self.pins.counts_mut());
+        self.board.tell(of, now);
+    }
+
+    /// Walks all tables: for tests and simulations.
+    ///
+    /// # Panics
+    /// If one has lost its order, or a count is not what it holds.
+    pub fn check_invariants(&self) {
+        self.pins.check_invariants();
+        self.transactions.check_invariants(self.pins.counts());
     }
 
     /// The 503 that the last [`Proxy::handle`] has seen, whether it went upstream or failover took it: to
@@ -352,8 +404,8 @@ impl Proxy {
     }
 }
 
-/// The hand goes round the whole pin table in this time: an expired pin is not found whether or not
-/// it was swept, so only the reuse of its memory waits for the hand.
+/// The hands go round their whole tables in this time: what has expired is not found whether or not it
+/// was swept; the reuse of its memory waits for the hand, and its end in the counts.
 const SWEEP_MS: u64 = 10_000;
 
 /// Fewer slots are not worth a call.

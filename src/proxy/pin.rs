@@ -26,17 +26,17 @@
 //! [`PinTable::sweep`] has come by. Time is in whole seconds: a pin lives as long as its class
 //! says, and up to a second longer.
 
-mod dialogs;
-mod slots;
+mod slot;
 #[cfg(test)]
 mod tests;
 
 use super::Settings;
+use super::counts::Counts;
+use super::slots::{Entry, Probe, Slots};
 use crate::pool::BackendId;
 use ahash::RandomState;
-use dialogs::DialogCounts;
 use siphasher::sip::SipHasher24;
-use slots::{Attempt, Probe, Slot, Slots, Stage};
+use slot::{Attempt, Slot, Stage};
 
 /// A transaction's pin, seconds: 64*T1 (RFC 3261 17.1.1.1), after which nobody retransmits.
 pub const TRANSACTION_S: u32 = 32;
@@ -106,10 +106,9 @@ pub enum Outcome {
 
 /// The pins of one shard.
 pub struct PinTable {
-    slots: Slots,
-    dialogs: DialogCounts,
-    /// Dialogs, and INVITEs without a final response.
-    calls: DialogCounts,
+    slots: Slots<Slot>,
+    /// Those of the shard: dialogs and calls change with the pins, and only with them.
+    counts: Counts,
     idle: Idle,
     place_hash: RandomState,
     check_hash: RandomState,
@@ -119,15 +118,14 @@ impl PinTable {
     /// A table for up to `pins_max` pins. `keys` are random and for this table alone: nobody
     /// outside can make its pins collide.
     ///
-    /// All memory is taken here: [`PinTable::bytes`], and about 200 KB for the counts.
+    /// All memory is taken here: [`PinTable::bytes`], and about 500 KB for the counts.
     pub fn new(pins_max: usize, idle: Idle, keys: [u64; 4]) -> Self {
         let [place_hash, check_hash] = [0u64, 4].map(|first| {
             let seed = |i| derived(keys, first + i);
             RandomState::with_seeds(seed(0), seed(1), seed(2), seed(3))
         });
         let slots = Slots::new(pins_max);
-        let (dialogs, calls) = (DialogCounts::new(), DialogCounts::new());
-        Self { slots, dialogs, calls, idle, place_hash, check_hash }
+        Self { slots, counts: Counts::new(), idle, place_hash, check_hash }
     }
 
     /// How long pins are kept from their next traffic on.
@@ -142,13 +140,6 @@ impl PinTable {
             place: self.place_hash.hash_one(call_id),
             check: self.check_hash.hash_one(call_id) as u32,
         }
-    }
-
-    /// Asks for the memory of this Call-ID's pin. A table of many pins is in no cache: what stands
-    /// between this and [`PinTable::find`] is done while it comes.
-    #[inline]
-    pub fn fetch(&self, key: PinKey) {
-        self.slots.fetch(key);
     }
 
     /// The pin of this Call-ID, if it has not run out.
@@ -181,7 +172,7 @@ impl PinTable {
         let expires_s = now_s.saturating_add(self.lifetime_s(stage));
         let new = Slot::new(key, backend, stage, expires_s);
         let old = self.slots.put(at, new);
-        self.recount(old, new);
+        recount(&mut self.counts, &old, &new);
         Outcome::Inserted
     }
 
@@ -272,12 +263,11 @@ impl PinTable {
     /// returns how many. A table is gone round once in [`PinTable::slots`] / `slots` calls: choose
     /// them so that this takes a few seconds, since a full table waits for it.
     pub fn sweep(&mut self, now_s: u32, slots: usize) -> usize {
-        let Self { slots: table, dialogs, calls, .. } = self;
+        let Self { slots: table, counts, .. } = self;
         table.sweep(slots, |slot| {
             let expired = !slot.is_live(now_s);
             if expired {
-                dialogs.recount(Stage::is_dialog, slot, &Slot::EMPTY);
-                calls.recount(Stage::is_call, slot, &Slot::EMPTY);
+                recount(counts, slot, &Slot::EMPTY);
             }
             expired
         })
@@ -303,35 +293,14 @@ impl PinTable {
         self.slots.bytes()
     }
 
-    /// Confirmed dialogs.
-    pub fn dialogs(&self) -> usize {
-        self.dialogs.total()
+    /// All that is counted in this shard.
+    pub(super) fn counts(&self) -> &Counts {
+        &self.counts
     }
 
-    /// Confirmed dialogs on this backend. 0 for a backend beyond the first 8192 that this table has
-    /// seen: those are counted together, in [`PinTable::dialogs_elsewhere`].
-    pub fn dialogs_on(&self, backend: BackendId) -> usize {
-        self.dialogs.on(backend)
-    }
-
-    /// Calls: confirmed dialogs, and INVITEs without a final response.
-    pub fn calls(&self) -> usize {
-        self.calls.total()
-    }
-
-    /// Calls on this backend; as [`PinTable::dialogs_on`].
-    pub fn calls_on(&self, backend: BackendId) -> usize {
-        self.calls.on(backend)
-    }
-
-    /// Confirmed dialogs on backends that are not counted one by one.
-    pub fn dialogs_elsewhere(&self) -> usize {
-        self.dialogs.elsewhere()
-    }
-
-    /// Every backend that is counted by itself, with its confirmed dialogs (0 too).
-    pub fn dialogs_by_backend(&self) -> impl Iterator<Item = (BackendId, usize)> {
-        self.dialogs.by_backend()
+    /// For what is counted beside the pins.
+    pub(super) fn counts_mut(&mut self) -> &mut Counts {
+        &mut self.counts
     }
 
     /// Walks the whole table: for tests and simulations.
@@ -340,16 +309,11 @@ impl PinTable {
     /// If the table has lost its order, or its counts are not what it holds.
     pub fn check_invariants(&self) {
         self.slots.check_invariants();
-        let is_dialog: fn(Stage) -> bool = Stage::is_dialog;
-        for (held, counts_it) in [(&self.dialogs, is_dialog), (&self.calls, Stage::is_call)] {
-            let mut counts = DialogCounts::like(held);
-            for slot in self.slots.iter() {
-                counts.recount(counts_it, &Slot::EMPTY, slot);
-            }
-            assert!(held.by_backend().eq(counts.by_backend()), "counts drifted");
-            assert_eq!(held.elsewhere(), counts.elsewhere(), "counts drifted");
-            assert_eq!(held.total(), counts.total(), "counts drifted");
+        let mut counts = self.counts.like();
+        for slot in self.slots.iter() {
+            recount(&mut counts, &Slot::EMPTY, slot);
         }
+        self.counts.check_pins(&counts);
     }
 
     fn live(&self, key: PinKey, now_s: u32) -> Option<usize> {
@@ -366,7 +330,7 @@ impl PinTable {
         slot.backend = backend.unwrap_or(old.backend);
         slot.expires_s = old.expires_s.max(now_s.saturating_add(lifetime_s));
         let new = *slot;
-        self.recount(old, new);
+        recount(&mut self.counts, &old, &new);
     }
 
     /// Lowers the stage to one that lives for a transaction.
@@ -376,12 +340,7 @@ impl PinTable {
         slot.stage = stage;
         slot.expires_s = now_s.saturating_add(TRANSACTION_S);
         let new = *slot;
-        self.recount(old, new);
-    }
-
-    fn recount(&mut self, old: Slot, new: Slot) {
-        self.dialogs.recount(Stage::is_dialog, &old, &new);
-        self.calls.recount(Stage::is_call, &old, &new);
+        recount(&mut self.counts, &old, &new);
     }
 
     fn lifetime_s(&self, stage: Stage) -> u32 {
@@ -394,13 +353,23 @@ impl PinTable {
     }
 }
 
+/// A slot has changed.
+#[inline]
+fn recount(counts: &mut Counts, old: &Slot, new: &Slot) {
+    let (was, is) = ((old.stage.held(), old.backend), (new.stage.held(), new.backend));
+    if was != is {
+        counts.release(was.1, was.0);
+        counts.hold(is.1, is.0);
+    }
+}
+
 impl std::fmt::Debug for PinTable {
     /// Without the keys, and without millions of slots.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PinTable")
             .field("pins", &self.pins())
             .field("pins_max", &self.pins_max())
-            .field("dialogs", &self.dialogs())
+            .field("dialogs", &self.counts.dialogs())
             .finish_non_exhaustive()
     }
 }

@@ -11,8 +11,9 @@ use super::reply::{self, Origin, Stamps, push_address};
 use super::rewrite::{Edits, push_number};
 use super::spiral::Spiral;
 use super::target::{Chooser, Stop, Target};
+use super::transactions::{Came, Sent, TransactionKey};
 use super::validate::Request;
-use super::{Egress, Forwarded, Ingress, Now, Proxy, Verdict};
+use super::{Direction, Egress, Forwarded, Ingress, Now, Proxy, Verdict};
 use crate::limits::DATAGRAM_SIZE_MAX;
 use crate::pool::Pool;
 use crate::sip::{Fault, Message, Span, Start, Uri};
@@ -56,13 +57,14 @@ impl Proxy {
         }
         let spiral = Spiral::of(&request, &self.addresses, &self.signer, pool);
         let mut chooser = Chooser {
-            now_s: now.seconds(),
+            now,
             settings: &self.settings,
             pool,
             ingress,
             addresses: &self.addresses,
             signer: &self.signer,
-            pins: &self.pins,
+            pins: &mut self.pins,
+            board: &mut self.board,
             turns: &mut self.turns,
             tally: &mut self.tally,
             spiral: &spiral,
@@ -77,16 +79,77 @@ impl Proxy {
             // The pin is the first passage's.
             _ => Way { target, by, attempt: false },
         };
-        let Way { target, by, attempt } = way;
-        let (target, by) = match self.follow(now, pool, ingress, &request, (target, by)) {
-            Ok(followed) => followed,
+        let branch = request.via.branch.map(|branch| branch.of(message.bytes));
+        let key = self.transactions.key(request.pin_key, request.cseq, branch);
+        let way = match self.follow(now, pool, ingress, &request, key, (way.target, way.by)) {
+            Ok((target, by)) => Way { target, by, ..way },
             Err(answer) => return self.answer(ingress, &request, answer, out),
         };
-        let verdict = self.forward(pool, ingress, &request, target, attempt, out);
-        if matches!(verdict, Verdict::Forward { .. }) {
-            self.tally.routed(by);
+        let way = self.track(now, pool, &request, key, way);
+        let verdict = self.forward(pool, ingress, &request, way.target, way.attempt, out);
+        match (verdict, way.target) {
+            (Verdict::Forward { .. }, Target::Backend(slot)) if way.attempt => {
+                self.tally.routed(way.by);
+                self.pins.counts_mut().begin(pool.backend(slot).id, now);
+            }
+            (Verdict::Forward { .. }, _) => self.tally.routed(way.by),
+            (_, _) => self.went_nowhere(now, &request, key),
         }
         verdict
+    }
+
+    /// Awaits the final response, or recognises a retransmission of a request whose is awaited. A call
+    /// without a pin is an attempt once.
+    fn track(
+        &mut self,
+        now: Now,
+        pool: &Pool,
+        request: &Request<'_>,
+        key: Option<TransactionKey>,
+        way: Way,
+    ) -> Way {
+        if matches!(request.method, Method::Ack | Method::Cancel) {
+            return way;
+        }
+        let Some(key) = key else {
+            self.tally.not_tracked += 1;
+            return way;
+        };
+        let (backend, direction) = match way.target {
+            Target::Backend(slot) => (pool.backend(slot).id, Direction::ToBackend),
+            Target::Peer { backend, .. } => (backend, Direction::ToClient),
+        };
+        let begins_call = request.method == Method::Invite && request.to_tag.is_none();
+        let unpinned = begins_call && way.by == Routed::Unpinned;
+        let sent = Sent {
+            backend,
+            to_backend: direction == Direction::ToBackend,
+            work: self.settings.work[request.method as usize],
+            begins_call,
+            unpinned,
+        };
+        match self.transactions.request(self.pins.counts_mut(), key, &sent, now) {
+            // What bears credentials was begun before they were asked for.
+            Came::New if unpinned => Way { attempt: !request.has_credentials(), ..way },
+            Came::New => way,
+            Came::Again => {
+                self.tally.retransmissions[direction as usize] += 1;
+                way
+            }
+            Came::Untracked => {
+                self.tally.not_tracked += 1;
+                way
+            }
+        }
+    }
+
+    /// What was not forwarded is not waited for.
+    fn went_nowhere(&mut self, now: Now, request: &Request<'_>, key: Option<TransactionKey>) {
+        // These have the key of their INVITE.
+        let is_tracked = !matches!(request.method, Method::Ack | Method::Cancel);
+        if let Some(key) = key.filter(|_| is_tracked) {
+            self.transactions.close(self.pins.counts_mut(), key, now);
+        }
     }
 
     /// RFC 3261 16.3 items 3 and 5, 21.5.7.

@@ -6,6 +6,7 @@ use super::reason::{Absorb, CallResult, Drop, Method, RegistrationResult};
 use super::retry::{Arrived, Intercepted};
 use super::settings::Role;
 use super::sign::Call;
+use super::transactions::Heard;
 use super::{Egress, Forwarded, Ingress, Now, Proxy, Refused, Settled, Verdict};
 use crate::limits::DATAGRAM_SIZE_MAX;
 use crate::pool::{BackendId, Pool};
@@ -64,15 +65,10 @@ impl Proxy {
             .ok_or(Drop::BranchForged)?;
         let socket = self.addresses.socket_for(branch.ingress, to).ok_or(Drop::NoEgress)?;
         let method = Method::of(method.of(bytes));
-        let arrived = Arrived {
-            message,
-            status,
-            method,
-            call_id,
-            cseq,
-            branch: vias.next.branch.map(|branch| branch.of(bytes)),
-            backend: branch.backend,
-        };
+        let pin = self.pins.key(call_id);
+        let next_branch = vias.next.branch.map(|branch| branch.of(bytes));
+        let key = self.transactions.key(pin, cseq, next_branch);
+        let arrived = Arrived { message, status, method, pin, key, backend: branch.backend };
         let from = self.comes_from_backend(pool, ingress).then_some(branch.backend);
         if let (503, true, Some(backend)) = (status, method.begins(), from) {
             let retry_after_s = message.retry_after_s();
@@ -90,15 +86,15 @@ impl Proxy {
         self.strip_keep(message);
         let room = out.len().min(DATAGRAM_SIZE_MAX);
         let len = self.edits.apply(bytes, 0..end, &mut out[..room]).ok_or(Drop::TooLarge)?;
-        let key = self.pins.key(call_id);
+        let Heard { timing, awaited } = self.hear(now, &arrived, from.is_some());
         let settles = match from {
-            Some(_) if status >= 200 => self.settles(now, key, method, status),
+            Some(_) if status >= 200 => self.settles(now, pin, method, status, awaited),
             _ => None,
         };
-        self.pin_by_response(now, key, method, status, branch.backend);
+        self.pin_by_response(now, pin, method, status, branch.backend);
         let egress = Egress { socket, to, backend: None };
         let begins = method.begins();
-        let kind = Forwarded::Response { status, from, begins, settles };
+        let kind = Forwarded::Response { status, from, begins, settles, timing };
         Ok(Verdict::Forward { egress, len, kind })
     }
 
@@ -116,14 +112,44 @@ impl Proxy {
         }
     }
 
-    /// What a final response from a backend is the end of.
-    fn settles(&mut self, now: Now, key: PinKey, method: Method, status: u16) -> Option<Settled> {
+    /// What the response says of its transaction. How soon a backend says its first word is told by
+    /// INVITE and REGISTER, to which it answers by itself (RFC 3261 17.2.1); a failure of its own that
+    /// comes soon must not make it look fast.
+    fn hear(&mut self, now: Now, arrived: &Arrived<'_, '_>, from_backend: bool) -> Heard {
+        let Arrived { status, method, key: Some(key), backend, .. } = *arrived else {
+            return Heard::default();
+        };
+        if method == Method::Cancel {
+            return Heard::default(); // a transaction of its own with the same key (RFC 3261 9.1)
+        }
+        let counts = self.pins.counts_mut();
+        let is_invite = method == Method::Invite;
+        let heard = self.transactions.response(counts, key, (backend, status, is_invite), now);
+        if let Some(first_us) = heard.timing.and_then(|timing| timing.first_us())
+            && matches!(method, Method::Invite | Method::Register)
+            && from_backend
+            && status < 500
+        {
+            counts.answered(backend, first_us, now);
+        }
+        heard
+    }
+
+    /// What a final response from a backend is the end of; `awaited`: a call without a pin ends by it.
+    fn settles(
+        &mut self,
+        now: Now,
+        key: PinKey,
+        method: Method,
+        status: u16,
+        awaited: bool,
+    ) -> Option<Settled> {
         match method {
             Method::Invite => {
                 let result = CallResult::of(status);
                 let challenge = result == CallResult::Challenged;
                 let ended = self.pins.settle_attempt(key, challenge, now.seconds());
-                ended.then_some(Settled::Call(result))
+                (ended || awaited).then_some(Settled::Call(result))
             }
             Method::Register => Some(Settled::Registration(RegistrationResult::of(status))),
             _ => None,

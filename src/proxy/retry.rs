@@ -1,11 +1,13 @@
 //! Failover at work: the kept request is forwarded again, to another backend; what an abandoned
 //! attempt still wants (ACK, CANCEL) is made from what was forwarded to it.
 
-use super::failover::{Fate, KeptSlot, TransactionKey, Work};
+use super::failover::{Fate, KeptSlot, Work};
 use super::hash_key::Placing;
-use super::pin::Class;
+use super::loads::LoadsNow;
+use super::pin::{Class, PinKey};
 use super::reason::{Answer, FailoverCause as Cause, Method, Routed};
 use super::target::Target;
+use super::transactions::TransactionKey;
 use super::validate::Request;
 use super::{Egress, Forwarded, Ingress, Now, Proxy, Verdict};
 use crate::pool::{BackendId, BackendSlot, Choice, Pool};
@@ -51,18 +53,6 @@ impl Proxy {
         }
     }
 
-    /// The key of a transaction on the caller's side; `None` for one that cannot be kept: without
-    /// an RFC 3261 branch it cannot be told from others.
-    pub(super) fn transaction_key(
-        &self,
-        call_id: &[u8],
-        cseq: u32,
-        branch: Option<&[u8]>,
-    ) -> Option<TransactionKey> {
-        let branch = branch.filter(|branch| branch.len() > 7 && branch.starts_with(b"z9hG4bK"))?;
-        Some(self.failover.key(call_id, cseq, branch))
-    }
-
     /// Before a request is forwarded: keeps it, or follows what is kept already. A retransmission
     /// and a CANCEL go where the current attempt went. `Err`: our own answer to a retransmission.
     pub(super) fn follow(
@@ -71,9 +61,10 @@ impl Proxy {
         pool: &Pool,
         ingress: &Ingress,
         request: &Request<'_>,
+        key: Option<TransactionKey>,
         (target, by): (Target, Routed),
     ) -> Result<(Target, Routed), Answer> {
-        let Target::Backend(slot) = target else { return Ok((target, by)) };
+        let (Target::Backend(slot), Some(key)) = (target, key) else { return Ok((target, by)) };
         // A backend that was named, by whomever, is not to be exchanged for another.
         let free = matches!(by, Routed::Policy | Routed::Pin | Routed::Hash | Routed::Unpinned);
         let is_ack = request.method == Method::Ack;
@@ -81,10 +72,6 @@ impl Proxy {
             return Ok((target, by));
         }
         let bytes = request.message.bytes;
-        let branch = request.via.branch.map(|branch| branch.of(bytes));
-        let Some(key) = self.transaction_key(request.call_id, request.cseq, branch) else {
-            return Ok((target, by));
-        };
         if is_ack {
             let failed_at = self.failover.failed_at(key).and_then(|backend| pool.by_id(backend));
             return Ok((failed_at.map_or(target, Target::Backend), by));
@@ -120,17 +107,14 @@ impl Proxy {
             return Intercepted::Upstream;
         }
         let bytes = arrived.message.bytes;
-        let Some(key) = self.transaction_key(arrived.call_id, arrived.cseq, arrived.branch) else {
-            return Intercepted::Upstream;
-        };
-        let another = arrived.status == 503 && self.has_another(pool, key);
+        let Some(key) = arrived.key else { return Intercepted::Upstream };
+        let another = arrived.status == 503 && self.has_another(now, pool, key);
         let status = arrived.status;
         match self.failover.response(key, arrived.backend, status, another, now.ms()) {
             Fate::Forward => Intercepted::Upstream,
             Fate::Adopt => {
-                let pin = self.pins.key(arrived.call_id);
                 let (backend, now_s) = (arrived.backend, now.seconds());
-                self.pins.insert_or_refresh(pin, backend, Class::Transaction, now_s);
+                self.pins.insert_or_refresh(arrived.pin, backend, Class::Transaction, now_s);
                 Intercepted::Upstream
             }
             Fate::Absorb(slot) => {
@@ -153,12 +137,12 @@ impl Proxy {
     }
 
     /// Whether there is a backend for another attempt. Nobody's turn passes by that.
-    fn has_another(&mut self, pool: &Pool, key: TransactionKey) -> bool {
+    fn has_another(&mut self, now: Now, pool: &Pool, key: TransactionKey) -> bool {
         let slot = self.failover.find(key).filter(|slot| self.failover.may_retry(*slot));
         let turns = self.turns;
         let next = slot.and_then(|slot| {
             self.with_copy(slot, |proxy, ingress, request| {
-                proxy.next_backend(pool, slot, ingress, request).slot()
+                proxy.next_backend(now, pool, slot, ingress, request).slot()
             })
         });
         self.turns = turns;
@@ -168,6 +152,7 @@ impl Proxy {
     /// The policy's choice among the backends that were not tried yet.
     fn next_backend(
         &mut self,
+        now: Now,
         pool: &Pool,
         slot: KeptSlot,
         ingress: &Ingress,
@@ -181,8 +166,13 @@ impl Proxy {
             count += 1;
         }
         let Placing { group, call } = self.placing(pool, ingress, request);
+        if pool.group(group).asks_for_loads() {
+            self.board.follow(pool, self.pins.counts_mut());
+        }
+        let for_call = request.method == Method::Invite;
+        let loads = LoadsNow { board: &self.board, counts: self.pins.counts(), now, for_call };
         let turn = &mut self.turns[usize::from(group.0)];
-        pool.choose(group, call, &tried[..count], &(), turn)
+        pool.choose(group, call, &tried[..count], &loads, turn)
     }
 
     fn retry(
@@ -194,7 +184,7 @@ impl Proxy {
         out: &mut [u8],
     ) -> Option<Verdict> {
         self.with_copy(slot, |proxy, ingress, request| {
-            let choice = proxy.next_backend(pool, slot, ingress, request);
+            let choice = proxy.next_backend(now, pool, slot, ingress, request);
             let Some(next) = choice.slot().filter(|_| proxy.failover.may_retry(slot)) else {
                 // RFC 3261 16.7 item 6: 503 would say that nobody can be served.
                 let answer = match choice {
@@ -203,7 +193,11 @@ impl Proxy {
                     Choice::Nobody => Answer::NoBackendLeft,
                 };
                 let is_answered = proxy.failover.given_up(slot, cause, answer, now.ms());
-                return is_answered.then(|| proxy.answer(ingress, request, answer, out));
+                let key = proxy.failover.kept(slot).key;
+                return is_answered.then(|| {
+                    proxy.transactions.close(proxy.pins.counts_mut(), key, now);
+                    proxy.answer(ingress, request, answer, out)
+                });
             };
             let backend = pool.backend(next).id;
             let class = match request.method {
@@ -212,6 +206,11 @@ impl Proxy {
             };
             proxy.pins.insert_or_refresh(request.pin_key, backend, class, now.seconds());
             proxy.failover.next_attempt(slot, backend, now.ms());
+            let key = proxy.failover.kept(slot).key;
+            proxy.transactions.moved(proxy.pins.counts_mut(), key, backend, now);
+            if request.method == Method::Invite {
+                proxy.pins.counts_mut().begin(backend, now);
+            }
             proxy.tally.failover(cause);
             proxy.tally.routed(Routed::Failover);
             Some(proxy.forward(pool, ingress, request, Target::Backend(next), false, out))
@@ -286,10 +285,9 @@ pub(super) struct Arrived<'a, 'b> {
     pub(super) message: &'b Message<'a>,
     pub(super) status: u16,
     pub(super) method: Method,
-    pub(super) call_id: &'a [u8],
-    pub(super) cseq: u32,
-    /// The branch of the Via under ours.
-    pub(super) branch: Option<&'a [u8]>,
+    /// The key of its Call-ID's pin.
+    pub(super) pin: PinKey,
+    pub(super) key: Option<TransactionKey>,
     /// The backend that our branch names.
     pub(super) backend: BackendId,
 }

@@ -2,6 +2,15 @@
 
 use super::reason::{FailoverCause, Routed, TokenResult};
 
+/// Which way a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Into the pool.
+    ToBackend,
+    /// From the backends' side.
+    ToClient,
+}
+
 /// Counts since the shard began. The worker copies them into its cells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -13,6 +22,11 @@ pub struct Tally {
     pub failovers: [u64; FailoverCause::ALL.len()],
     /// Requests that went without failover, because they were too long or too many to be kept.
     pub not_kept: u64,
+    /// Requests that came again before or right after their final response; by number of
+    /// [`Direction`].
+    pub retransmissions: [u64; 2],
+    /// Requests whose final response is not awaited: too many at once, or without an RFC 3261 branch.
+    pub not_tracked: u64,
 }
 
 impl Tally {

@@ -4,6 +4,7 @@
 use super::address::Addresses;
 use super::facts::RequestFacts;
 use super::hash_key::Placing;
+use super::loads::{Board, LoadsNow};
 use super::pin::{Class, PinTable};
 use super::reason::{Answer, Method, Routed, TokenResult};
 use super::route::Routes;
@@ -13,9 +14,9 @@ use super::spiral::Spiral;
 use super::tally::Tally;
 use super::token::{BadToken, Kind, Pair, Party, Token, from_tag_hash};
 use super::validate::Request;
-use super::{Ingress, Replaced, SocketIndex};
+use super::{Ingress, Now, Replaced, SocketIndex};
 use crate::limits::{GROUPS_MAX, PASSAGES_MAX};
-use crate::pool::{BackendId, BackendSlot, Choice, Pool, State, Turn};
+use crate::pool::{BackendId, BackendSlot, CallHash, Choice, GroupIndex, Pool, State, Turn};
 use crate::sip::{Span, Uri};
 use std::net::SocketAddr;
 
@@ -44,13 +45,14 @@ pub(super) enum Stop {
 
 /// All that the choice looks at.
 pub(super) struct Chooser<'a> {
-    pub(super) now_s: u32,
+    pub(super) now: Now,
     pub(super) settings: &'a Settings,
     pub(super) pool: &'a Pool,
     pub(super) ingress: &'a Ingress,
     pub(super) addresses: &'a Addresses,
     pub(super) signer: &'a Signer,
-    pub(super) pins: &'a PinTable,
+    pub(super) pins: &'a mut PinTable,
+    pub(super) board: &'a mut Board,
     pub(super) turns: &'a mut [Turn; GROUPS_MAX],
     pub(super) tally: &'a mut Tally,
     pub(super) spiral: &'a Spiral,
@@ -222,12 +224,23 @@ impl Chooser<'_> {
                 None => nobody,
             };
         }
-        let turn = &mut self.turns[usize::from(group.0)];
-        match self.pool.choose(group, call, &[], &(), turn) {
+        match self.by_policy(request, group, call) {
             Choice::Backend(slot) => found(slot, Routed::Policy),
             Choice::Full => Err(Stop::Answer(Answer::Overloaded)),
             Choice::Nobody => nobody,
         }
+    }
+
+    /// Loads cost something: they are looked at where somebody asks for them.
+    fn by_policy(&mut self, request: &Request<'_>, group: GroupIndex, call: CallHash) -> Choice {
+        if self.pool.group(group).asks_for_loads() {
+            self.board.follow(self.pool, self.pins.counts_mut());
+        }
+        let for_call = request.method == Method::Invite;
+        let counts = self.pins.counts();
+        let loads = LoadsNow { board: self.board, counts, now: self.now, for_call };
+        let turn = &mut self.turns[usize::from(group.0)];
+        self.pool.choose(group, call, &[], &loads, turn)
     }
 
     fn facts<'b>(&'b self, request: &'b Request<'b>) -> RequestFacts<'b> {
@@ -263,7 +276,7 @@ impl Chooser<'_> {
     /// The backend of the Call-ID's pin. A registration outlives its backend's health: it moves. A
     /// transaction and a dialog do not (RFC 3261 16.11).
     fn pinned(&self, request: &Request<'_>) -> Option<BackendSlot> {
-        let pin = self.pins.find(request.pin_key, self.now_s)?;
+        let pin = self.pins.find(request.pin_key, self.now.seconds())?;
         let slot = self.pool.by_id(pin.backend)?;
         let down = self.pool.backend(slot).spec.state == State::Down;
         (!(down && pin.class == Class::Registration)).then_some(slot)

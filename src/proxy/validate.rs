@@ -92,8 +92,6 @@ impl<'a> Request<'a> {
             return Err(Fault::Via);
         }
         let call_id = message.call_id()?.of(bytes);
-        let pin_key = pins.key(call_id);
-        pins.fetch(pin_key);
         let (cseq, cseq_method) = message.cseq()?;
         if cseq_method.of(bytes) != method.of(bytes) {
             return Err(Fault::CSeqMethod);
@@ -110,7 +108,7 @@ impl<'a> Request<'a> {
             lone_via,
             call_id,
             call: Call::signed(call_id, signer),
-            pin_key,
+            pin_key: pins.key(call_id),
             cseq,
             from_tag,
             to_tag,

@@ -8,13 +8,16 @@
 use super::core::Core;
 use crate::io::FileIndex;
 use crate::metrics::{BackendCells, BackendOutcome, Cells};
-use crate::pool::{BackendId, BackendSlot, Pool};
-use crate::proxy::{Egress, SocketIndex};
+use crate::pool::{BackendId, BackendSlot, Group, Load, Pool};
+use crate::proxy::{Egress, Now, SocketIndex};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 /// Requests to a backend before it gets a connected socket.
 pub(super) const CONNECT_AFTER: u32 = 64;
+
+/// From one look at the other workers' loads to the next, microseconds.
+const LOOK_US: u64 = 1000;
 
 /// Connected sockets of a worker.
 pub(super) const CONNECTIONS_MAX: usize = 64;
@@ -54,6 +57,8 @@ struct Entry {
     /// The control thread makes them before it publishes a pool.
     cells: Option<Arc<BackendCells>>,
     requests: u32,
+    /// Of the other workers, where a group goes by loads.
+    elsewhere: Vec<Arc<BackendCells>>,
     connection: Option<u8>,
     /// It stays without a connected socket as long as this pool is used.
     unconnected: bool,
@@ -63,6 +68,12 @@ struct Entry {
 #[derive(Debug)]
 pub(super) struct Backends {
     cells: Arc<Cells>,
+    /// Of the other workers.
+    others: Vec<Arc<Cells>>,
+    /// A group of the pool goes by loads, of which others have a part.
+    exchanges: bool,
+    /// When the others' part was looked at last.
+    looked: Now,
     entries: Vec<Entry>,
     connections: [Option<Connection>; CONNECTIONS_MAX],
     /// The file of the first connection; those before it are the local sockets.
@@ -71,9 +82,17 @@ pub(super) struct Backends {
 
 impl Backends {
     /// For a worker whose table of files has its local sockets first.
-    pub(super) fn new(cells: Arc<Cells>, local_sockets: usize, pool: &Pool) -> Self {
+    pub(super) fn new(
+        cells: Arc<Cells>,
+        others: Vec<Arc<Cells>>,
+        local_sockets: usize,
+        pool: &Pool,
+    ) -> Self {
         let mut backends = Self {
             cells,
+            others,
+            exchanges: false,
+            looked: Now { us: 0 },
             entries: Vec::new(),
             connections: [const { None }; CONNECTIONS_MAX],
             first_file: local_sockets as u32,
@@ -95,12 +114,17 @@ impl Backends {
                 gone.push(FileIndex(self.first_file + place as u32));
             }
         }
+        let by_loads = pool.groups().iter().any(Group::asks_for_loads);
+        self.exchanges = by_loads && !self.others.is_empty();
+        self.looked = Now { us: 0 };
+        let exchanging = self.exchanges.then_some(&self.others).into_iter().flatten();
         let connections = &self.connections;
         let entry = |backend: &crate::pool::Backend| Entry {
             id: backend.id,
             cells: self.cells.backends.of(backend.id),
             requests: 0,
             unconnected: false,
+            elsewhere: exchanging.clone().filter_map(|one| one.backends.of(backend.id)).collect(),
             connection: connections
                 .iter()
                 .position(|one| {
@@ -155,11 +179,37 @@ impl Backends {
     }
 
     /// Refreshes the gauges of each backend.
-    pub(super) fn refresh(&self, core: &impl Core) {
+    pub(super) fn refresh(&self, core: &impl Core, now: Now) {
         for entry in &self.entries {
             if let Some(cells) = &entry.cells {
                 cells.dialogs.set(core.dialogs_on(entry.id) as u64);
-                cells.calls.set(core.calls_on(entry.id) as u64);
+                cells.publish(core.load_of(entry.id, now), now.seconds());
+            }
+        }
+    }
+
+    /// Tells the core what the other workers have. Not more often than a turn under load takes: with
+    /// many backends and workers it is many cells to look at.
+    pub(super) fn look_elsewhere(&mut self, core: &mut impl Core, pool: &Pool, now: Now) {
+        if self.exchanges && now.us >= self.looked.us + LOOK_US {
+            self.looked = now;
+            let of = |slot: BackendSlot| {
+                let cells = self.entries.get(usize::from(slot.0)).map(|entry| &entry.elsewhere);
+                let loads = cells.into_iter().flatten().map(|cells| cells.load(now.seconds()));
+                loads.fold(Load::default(), Load::and)
+            };
+            core.set_elsewhere(now, pool, of);
+        }
+    }
+
+    /// Tells the other workers what has changed in this turn.
+    pub(super) fn tell_others(&self, core: &mut impl Core, pool: &Pool, now: Now) {
+        if !self.exchanges {
+            return;
+        }
+        while let Some(id) = core.take_changed() {
+            if let Some(cells) = pool.by_id(id).and_then(|slot| self.cells_of(slot)) {
+                cells.publish(core.load_of(id, now), now.seconds());
             }
         }
     }
@@ -272,7 +322,7 @@ mod tests {
     fn a_backend_is_connected_at_its_64th_request_and_used_from_then_on() {
         let pool = pool(&["127.0.0.1:7001", "127.0.0.1:7002"]);
         let cells = Arc::new(Cells::new(vec![pool.backends()[1].id]));
-        let mut backends = Backends::new(Arc::clone(&cells), LOCAL_SOCKETS, &pool);
+        let mut backends = Backends::new(Arc::clone(&cells), Vec::new(), LOCAL_SOCKETS, &pool);
         let due: Vec<_> = (0..70).filter(|_| backends.count(BackendSlot(1))).collect();
         assert_eq!(due, (CONNECT_AFTER - 1..70).collect::<Vec<_>>());
         let of = cells.backends.of(pool.backends()[1].id).unwrap();
@@ -301,7 +351,7 @@ mod tests {
     fn a_connection_follows_its_address_over_pools_and_closes_when_that_is_gone() {
         let cells = Arc::new(Cells::new(Vec::new()));
         let first = pool(&["127.0.0.1:7001", "127.0.0.1:7002"]);
-        let mut backends = Backends::new(Arc::clone(&cells), LOCAL_SOCKETS, &first);
+        let mut backends = Backends::new(Arc::clone(&cells), Vec::new(), LOCAL_SOCKETS, &first);
         let file = backends.free_file().unwrap();
         backends.connected(file, &egress(1, "127.0.0.1:7002"), socket());
         assert_eq!(backends.follow(&pool(&["127.0.0.1:7002"])), []);
@@ -324,7 +374,7 @@ mod tests {
     fn a_backend_left_unconnected_is_asked_for_no_more() {
         let pool = pool(&["127.0.0.1:7001"]);
         let cells = Arc::new(Cells::new(Vec::new()));
-        let mut backends = Backends::new(Arc::clone(&cells), LOCAL_SOCKETS, &pool);
+        let mut backends = Backends::new(Arc::clone(&cells), Vec::new(), LOCAL_SOCKETS, &pool);
         let slot = BackendSlot(0);
         assert!((0..CONNECT_AFTER).map(|_| backends.count(slot)).last().unwrap());
         backends.leave_unconnected(slot);
@@ -335,7 +385,7 @@ mod tests {
     fn outcomes_are_counted_for_the_backend_that_is_known() {
         let pool = pool(&["127.0.0.1:7001", "127.0.0.1:7002"]);
         let cells = Arc::new(Cells::new(vec![pool.backends()[1].id]));
-        let backends = Backends::new(Arc::clone(&cells), LOCAL_SOCKETS, &pool);
+        let backends = Backends::new(Arc::clone(&cells), Vec::new(), LOCAL_SOCKETS, &pool);
         for slot in 0..3 {
             backends.count_outcome(BackendSlot(slot), BackendOutcome::Refused);
         }
@@ -347,7 +397,7 @@ mod tests {
     fn the_places_for_connections_end() {
         let pool = pool(&["127.0.0.1:7001"]);
         let cells = Arc::new(Cells::new(Vec::new()));
-        let mut backends = Backends::new(Arc::clone(&cells), LOCAL_SOCKETS, &pool);
+        let mut backends = Backends::new(Arc::clone(&cells), Vec::new(), LOCAL_SOCKETS, &pool);
         for _ in 0..CONNECTIONS_MAX {
             let file = backends.free_file().unwrap();
             backends.connected(file, &egress(0, "127.0.0.1:7001"), socket());

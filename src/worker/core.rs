@@ -1,6 +1,6 @@
 //! What the loop asks of the core. [`Proxy`] is the core; tests of the loop bring a simpler one.
 
-use crate::pool::{BackendId, Pool};
+use crate::pool::{BackendId, BackendSlot, Load, Pool};
 use crate::proxy::{Ingress, Now, Proxy, Refused, Settings, Tally, Verdict};
 use crate::sip::{self, Span};
 use std::net::SocketAddr;
@@ -58,8 +58,16 @@ pub(super) trait Core {
     /// Calls, confirmed or still being set up.
     fn calls(&self) -> usize;
 
-    /// Calls on a backend, confirmed or still being set up.
-    fn calls_on(&self, backend: BackendId) -> usize;
+    /// What this shard has of a backend.
+    fn load_of(&self, backend: BackendId, now: Now) -> Load;
+
+    /// A backend whose load has changed since it was given the last time; asked until there is none.
+    fn take_changed(&mut self) -> Option<BackendId> {
+        None
+    }
+
+    /// What the other shards have of each backend in this pool.
+    fn set_elsewhere(&mut self, _now: Now, _pool: &Pool, _of: impl Fn(BackendSlot) -> Load) {}
 
     /// What verdicts do not tell.
     fn tally(&self) -> Tally;
@@ -131,8 +139,17 @@ impl Core for Proxy {
         Self::calls(self)
     }
 
-    fn calls_on(&self, backend: BackendId) -> usize {
-        Self::calls_on(self, backend)
+    fn load_of(&self, backend: BackendId, now: Now) -> Load {
+        Self::load_of(self, backend, now)
+    }
+
+    #[inline]
+    fn take_changed(&mut self) -> Option<BackendId> {
+        Self::take_changed(self)
+    }
+
+    fn set_elsewhere(&mut self, now: Now, pool: &Pool, of: impl Fn(BackendSlot) -> Load) {
+        Self::set_elsewhere(self, now, pool, of);
     }
 
     fn tally(&self) -> Tally {

@@ -141,8 +141,13 @@ mod tests {
     fn responses_are_counted_by_class() {
         let cells = Cells::new(Vec::new());
         for code in [100, 199, 200, 302, 486, 503, 600, 699] {
-            let kind =
-                Forwarded::Response { status: code, from: None, begins: true, settles: None };
+            let kind = Forwarded::Response {
+                status: code,
+                from: None,
+                begins: true,
+                settles: None,
+                timing: None,
+            };
             verdict(&cells, &forward(kind));
         }
         let classes = cells.responses.each_ref().map(Cell::value);
@@ -164,7 +169,13 @@ mod tests {
             let (from, settles) = (Some(BackendId(1)), Some(settles));
             verdict(
                 &cells,
-                &forward(Forwarded::Response { status: 200, from, begins: true, settles }),
+                &forward(Forwarded::Response {
+                    status: 200,
+                    from,
+                    begins: true,
+                    settles,
+                    timing: None,
+                }),
             );
         }
         let requests = cells.requests_to_backends.iter().chain(&cells.requests_to_clients);

@@ -56,6 +56,8 @@ struct Seed {
     receives: Vec<FileIndex>,
     settings: Arc<Settings>,
     cells: Arc<Cells>,
+    /// Those of the other workers.
+    others: Vec<Arc<Cells>>,
     shared_pool: Arc<ArcSwap<Pool>>,
     shard: Shard,
     mailboxes: Arc<[Mailbox]>,
@@ -142,7 +144,7 @@ fn build<C: Core>(
     let desk = Desk {
         core: make(Arc::clone(&seed.settings), os::random_words()?),
         driver,
-        backends: Backends::new(Arc::clone(&seed.cells), local, &pool),
+        backends: Backends::new(Arc::clone(&seed.cells), seed.others, local, &pool),
         cells: seed.cells,
         settings: seed.settings,
         pool,
@@ -216,6 +218,7 @@ fn seeds(
             receives: receives.collect(),
             settings,
             cells: Arc::clone(&plan.cells[number]),
+            others: others(&plan.cells, number),
             shared_pool: Arc::clone(&plan.pool),
             shard,
             mailboxes: Arc::clone(&mailboxes),
@@ -228,6 +231,11 @@ fn seeds(
         });
     }
     Ok(seeds)
+}
+
+fn others(cells: &[Arc<Cells>], number: usize) -> Vec<Arc<Cells>> {
+    let others = cells.iter().enumerate().filter(|(at, _)| *at != number);
+    others.map(|(_, cells)| Arc::clone(cells)).collect()
 }
 
 /// For each local socket the one worker that receives from it; `None`: every worker has its own.

@@ -80,6 +80,8 @@ impl<C: Core> Worker<C> {
         self.turn_began_ns = os::now_ns();
         let now = Now { us: self.turn_began_ns / 1000 };
         self.follow_pool()?;
+        let Desk { backends, core, pool, .. } = &mut self.desk;
+        backends.look_elsewhere(core, pool, now);
         self.desk.reap()?;
         if self.desk.called {
             self.obey(now)?;
@@ -91,6 +93,8 @@ impl<C: Core> Worker<C> {
         self.arm_again(now)?;
         self.desk.core.handle_timeout(now);
         self.desk.poll(now)?;
+        let Desk { backends, core, pool, .. } = &mut self.desk;
+        backends.tell_others(core, pool, now);
         self.desk.ring_doorbells()?;
         self.desk.answer_orders();
         if now.ms() >= self.tick_ms {
@@ -152,7 +156,7 @@ impl<C: Core> Worker<C> {
         if let Some(pen) = wanted.pen {
             self.desk.pen = pen;
         }
-        self.refresh();
+        self.refresh(now);
         for question in wanted.questions {
             (question.answer)(self.desk.core.pinned(now, &question.call_id));
         }
@@ -259,17 +263,17 @@ impl<C: Core> Worker<C> {
 
     fn tick(&mut self, now: Now) {
         self.tick_ms = now.ms() + TICK_MS;
-        self.refresh();
+        self.refresh(now);
     }
 
     /// The gauges, and what else is counted elsewhere.
-    fn refresh(&mut self) {
+    fn refresh(&mut self, now: Now) {
         let cells = &self.desk.cells;
         cells.cpu_ns.set(os::thread_cpu_ns());
         cells.pins.set(self.desk.core.pins() as u64);
         cells.dialogs.set(self.desk.core.dialogs() as u64);
         cells.calls.set(self.desk.core.calls() as u64);
-        self.desk.backends.refresh(&self.desk.core);
+        self.desk.backends.refresh(&self.desk.core, now);
         count::tally(cells, &self.desk.core.tally());
         let waiting = self.inboxes.iter().flatten().map(Inbox::waiting).sum::<usize>();
         cells.handoff_queue.set(waiting as u64);

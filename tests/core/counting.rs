@@ -174,15 +174,36 @@ fn on_one_port_for_both_sides_the_source_tells_who_answers() {
     assert_eq!(settled(&stranger), None);
 }
 
-#[test]
-fn a_call_without_a_pin_is_neither_attempt_nor_result() {
+/// A shard that has room for no pin.
+fn without_pins() -> World {
     let mut settings = settings();
-    settings.pins_max = 1;
-    let mut world = World::with(settings, backends());
-    assert!(is_attempt(&send(&mut world, &Request { call_id: "takes the room", ..invite() })));
-    let sent = send(&mut world, &Request { call_id: "finds none", ..invite() });
-    assert!(!is_attempt(&sent));
-    assert_eq!(settled(&respond(&mut world, &sent, "500 Server Error")), None);
+    settings.pins_max = 0;
+    World::with(settings, backends())
+}
+
+#[test]
+fn a_call_beyond_a_full_pin_table_is_an_attempt_with_its_result_all_the_same() {
+    let mut world = without_pins();
+    let sent = send(&mut world, &invite());
+    assert!(is_attempt(&sent));
+    assert!(!is_attempt(&send(&mut world, &invite())), "a retransmission");
+    assert_eq!(settled(&respond(&mut world, &sent, "180 Ringing")), None);
+    assert_eq!(settled(&respond(&mut world, &sent, "486 Busy Here")), call(CallResult::Busy));
+    assert_eq!(settled(&respond(&mut world, &sent, "486 Busy Here")), None, "again");
+    assert!(!is_attempt(&send(&mut world, &invite())), "a retransmission");
+}
+
+#[test]
+fn credentials_begin_no_call_there_but_their_result_counts() {
+    let mut world = without_pins();
+    let first = send(&mut world, &invite());
+    let challenged = respond(&mut world, &first, "407 Proxy Authentication Required");
+    assert_eq!(settled(&challenged), call(CallResult::Challenged));
+    let extra = "Proxy-Authorization: Digest username=\"alice\"\r\n";
+    let via = "SIP/2.0/UDP 192.0.2.9:5062;branch=z9hG4bKclient2;rport";
+    let again = send(&mut world, &Request { cseq: 2, via, extra, ..invite() });
+    assert!(!is_attempt(&again));
+    assert_eq!(settled(&respond(&mut world, &again, "200 OK")), call(CallResult::Ok));
 }
 
 #[test]

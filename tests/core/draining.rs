@@ -154,7 +154,7 @@ fn other_limits_hold_from_the_next_message_on() {
     world.push(&sent.forwarded_to().to_string(), PORT, ok);
     assert_eq!((world.proxy.dialogs(), world.proxy.calls()), (1, 1));
     let id = world.pool.backend(world.pool.by_address(sent.forwarded_to()).unwrap()).id;
-    assert_eq!((world.proxy.dialogs_on(id), world.proxy.calls_on(id)), (1, 1));
+    assert_eq!((world.proxy.dialogs_on(id), world.proxy.load_of(id, world.now).calls), (1, 1));
     let call_id = b"call-1@192.0.2.9";
     let at = |s: u64| world.now.after_ms(s * 1000);
     assert_eq!(world.proxy.pinned(at(300), call_id), Some(id));

@@ -3,6 +3,7 @@
 mod answers;
 mod choosing;
 mod counting;
+mod counts;
 mod draining;
 mod failover;
 mod listeners;

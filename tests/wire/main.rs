@@ -27,6 +27,5 @@ mod load;
 mod options;
 mod process;
 mod scenario;
-mod scenes;
 mod sipp;
 mod stage;

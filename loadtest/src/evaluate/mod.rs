@@ -33,10 +33,7 @@ pub(crate) fn evaluate(options: &Options) -> io::Result<()> {
     let results = if options.redraw {
         serde_json::from_slice(&std::fs::read(&file)?)?
     } else {
-        let mut results = measure(options)?;
-        if options.add {
-            results.add(serde_json::from_slice(&std::fs::read(&file)?)?);
-        }
+        let results = measure(options)?;
         std::fs::write(&file, serde_json::to_vec(&results)?)?;
         results
     };

@@ -1,7 +1,8 @@
 //! The table of kept requests: a slot each, with room for the bytes. Made at start, never grows.
 
-use super::{COPY_MAX, KeptSlot, TRIES_MAX, TransactionKey};
+use super::{COPY_MAX, KeptSlot, TRIES_MAX};
 use crate::pool::BackendId;
+use crate::proxy::transactions::TransactionKey;
 use crate::proxy::{Answer, Ingress, Replaced, SocketIndex};
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -23,7 +24,7 @@ pub(in crate::proxy) enum Phase {
 /// A kept request.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::proxy) struct Kept {
-    pub(super) key: TransactionKey,
+    pub(in crate::proxy) key: TransactionKey,
     /// How often the slot was taken: an old [`KeptSlot`] is told from a new one.
     pub(super) generation: u32,
     /// In use.

@@ -13,7 +13,7 @@ use super::core::Core;
 use super::{Answer, Plan, StartError, Workers, start};
 use crate::io::socket;
 use crate::metrics::{BackendOutcome, Cell, Cells};
-use crate::pool::{BackendId, BackendSlot, BackendSpec, Intake, Policy, Pool, State};
+use crate::pool::{BackendId, BackendSlot, BackendSpec, Intake, Load, Policy, Pool, State};
 use crate::proxy::{
     Absorb, Answer as OwnAnswer, Drop, Egress, FailoverSettings, Forwarded, Ingress, Key, Keys,
     LocalSocket, Method, Now, PathMode, Replaced, Role, Settings, Side, SocketIndex, Tally,
@@ -99,6 +99,7 @@ impl Core for Script {
                     from: Some(pool.backend(BackendSlot(0)).id),
                     begins: true,
                     settles: None,
+                    timing: None,
                 },
             },
             ("ask", _) if ingress.replaced == Replaced::Unasked => {
@@ -155,8 +156,8 @@ impl Core for Script {
         9
     }
 
-    fn calls_on(&self, _backend: BackendId) -> usize {
-        6
+    fn load_of(&self, _backend: BackendId, _now: Now) -> Load {
+        Load { calls: 6, transactions: 4, ..Load::default() }
     }
 
     fn configure(&mut self, settings: Arc<Settings>) {
