@@ -25,7 +25,8 @@ sipring-loadtest backend --listen ADDR --name S [options]    answer calls until 
 sipring-loadtest evaluate --balancer FILE --out DIR [options]    compare the policies of a balancer
   --rounds N           (default: 3)                   --lanes N        runs at a time (default: 4)
   --only A,B           these policies                 --seed N         (default: 1)
-  --short              a minute: does it work?        --redraw         from DIR/results.json alone";
+  --short              a minute: does it work?        --add            keep other policies' results
+  --redraw             from DIR/results.json alone";
 
 /// What is to be done.
 #[derive(Debug)]
@@ -129,7 +130,7 @@ fn evaluate(args: impl Iterator<Item = String>) -> Result<evaluate::Options, Str
     let command = format!("sipring-loadtest evaluate {}", args.join(" "));
     let (mut balancer, mut out) = (None, None);
     let (mut rounds, mut lanes, mut seed, mut only) = (3, 4, 1, Vec::new());
-    let (mut short, mut redraw) = (false, false);
+    let (mut short, mut add, mut redraw) = (false, false, false);
     let mut args = args.into_iter();
     while let Some(flag) = args.next() {
         let mut value = || args.next().ok_or(format!("{flag} needs a value"));
@@ -141,6 +142,7 @@ fn evaluate(args: impl Iterator<Item = String>) -> Result<evaluate::Options, Str
             "--seed" => seed = number(&flag, &value()?)?,
             "--only" => only = value()?.split(',').map(str::to_owned).collect(),
             "--short" => short = true,
+            "--add" => add = true,
             "--redraw" => redraw = true,
             _ => return Err(format!("`{flag}` is no option of evaluate")),
         }
@@ -159,6 +161,7 @@ fn evaluate(args: impl Iterator<Item = String>) -> Result<evaluate::Options, Str
         seed,
         only,
         short,
+        add,
         redraw,
         command,
     })

@@ -34,7 +34,7 @@ mod respond;
 mod text;
 mod timers;
 
-pub use backend::{Backend, BackendOptions, Service};
+pub use backend::{Backend, BackendOptions, Manner, Service};
 pub use caller::{CallRecord, Caller, CallerOptions, Direct, Pace};
 pub use histogram::Histogram;
 pub use plan::{PlannedCall, Workload};

@@ -225,6 +225,8 @@ pub struct BackendReport {
     pub sends_repeated: Counter,
     /// OPTIONS answered.
     pub options: Counter,
+    /// INVITEs of new calls that nothing was said to, by its manner.
+    pub ignored: Counter,
     /// Requests in the queue of its service (a gauge).
     pub queued: Counter,
     /// Nanoseconds that its servers have worked, counted when a service ends.

@@ -21,14 +21,22 @@ const VALUES: [u8; 256] = {
 pub(super) fn encode<const SIZE: usize, const TEXT: usize>(bytes: &[u8; SIZE]) -> [u8; TEXT] {
     const { assert!(TEXT == (SIZE * 4).div_ceil(3)) };
     let mut text = [0; TEXT];
-    for (from, to) in bytes.chunks(3).zip(text.chunks_mut(4)) {
-        let byte = |place: usize| u32::from(from.get(place).copied().unwrap_or(0));
-        let group = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for (place, character) in to.iter_mut().enumerate() {
-            *character = ALPHABET[(group >> (18 - 6 * place)) as usize & 63];
-        }
+    let (groups, rest) = bytes.as_chunks::<3>();
+    let (places, last) = text.as_chunks_mut::<4>();
+    for (group, place) in groups.iter().zip(places) {
+        *place = characters(*group);
     }
+    let mut group = [0; 3];
+    group[..rest.len()].copy_from_slice(rest);
+    last.copy_from_slice(&characters(group)[..last.len()]);
     text
+}
+
+/// The characters of three bytes.
+#[inline]
+fn characters([first, second, third]: [u8; 3]) -> [u8; 4] {
+    let group = u32::from(first) << 16 | u32::from(second) << 8 | u32::from(third);
+    [18, 12, 6, 0].map(|shift| ALPHABET[(group >> shift) as usize & 63])
 }
 
 /// The bytes of a text; `None` unless each of its characters is one and no bit is left over.

@@ -142,6 +142,13 @@ impl PinTable {
         }
     }
 
+    /// Asks for the memory of this Call-ID's pin. A table of many pins is in no cache: what stands
+    /// between this and [`PinTable::find`] is done while it comes.
+    #[inline]
+    pub fn fetch(&self, key: PinKey) {
+        self.slots.fetch(key);
+    }
+
     /// The pin of this Call-ID, if it has not run out.
     #[inline]
     pub fn find(&self, key: PinKey, now_s: u32) -> Option<Pin> {

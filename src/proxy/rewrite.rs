@@ -137,6 +137,11 @@ pub(super) fn push_number(out: &mut Vec<u8>, mut number: u32) {
             let digits = [digit(number / 100), digit(number / 10), digit(number)];
             return out.extend_from_slice(&digits);
         }
+        // Ports.
+        10_000..100_000 => {
+            let places = [10_000, 1000, 100, 10, 1];
+            return out.extend_from_slice(&places.map(|place| digit(number / place)));
+        }
         _ => {}
     }
     let mut digits = [0; 10];
@@ -178,10 +183,10 @@ mod tests {
     #[test]
     fn numbers_are_written_in_decimal() {
         let mut out = Vec::new();
-        for number in [0, 9, 10, 70, 99, 100, 999, 1000, u32::MAX] {
+        for number in [0, 9, 10, 70, 99, 100, 999, 5060, 10_203, 99_999, 100_000, u32::MAX] {
             push_number(&mut out, number);
             out.push(b' ');
         }
-        assert_eq!(out, b"0 9 10 70 99 100 999 1000 4294967295 ");
+        assert_eq!(out, b"0 9 10 70 99 100 999 5060 10203 99999 100000 4294967295 ");
     }
 }

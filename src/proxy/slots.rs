@@ -64,6 +64,17 @@ impl<E: Entry> Slots<E> {
         }
     }
 
+    /// Asks for the memory where a probe for this key will begin.
+    #[inline]
+    pub(super) fn fetch(&self, key: E::Key) {
+        let slot = &self.slots[self.home(E::place(key))];
+        #[cfg(target_arch = "x86_64")]
+        safe_arch::prefetch_t0(slot);
+        // A read that nobody waits for: not as good, since it leaves the processor's window late.
+        #[cfg(not(target_arch = "x86_64"))]
+        std::hint::black_box(slot.is_empty());
+    }
+
     #[inline]
     pub(super) fn at(&self, at: usize) -> &E {
         &self.slots[at]

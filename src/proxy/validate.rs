@@ -92,6 +92,8 @@ impl<'a> Request<'a> {
             return Err(Fault::Via);
         }
         let call_id = message.call_id()?.of(bytes);
+        let pin_key = pins.key(call_id);
+        pins.fetch(pin_key);
         let (cseq, cseq_method) = message.cseq()?;
         if cseq_method.of(bytes) != method.of(bytes) {
             return Err(Fault::CSeqMethod);
@@ -108,7 +110,7 @@ impl<'a> Request<'a> {
             lone_via,
             call_id,
             call: Call::signed(call_id, signer),
-            pin_key: pins.key(call_id),
+            pin_key,
             cseq,
             from_tag,
             to_tag,

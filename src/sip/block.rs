@@ -26,11 +26,30 @@ pub(super) fn find<const N: usize>(
     end: usize,
     wanted: [u8; N],
 ) -> Option<usize> {
-    let mut at = start;
+    let Some(block) = block(bytes, start) else {
+        return find_further(bytes, start, end, wanted);
+    };
+    let places = places(block, wanted);
+    if places == 0 {
+        let next = start + BLOCK;
+        return if next < end { find_further(bytes, next, end, wanted) } else { None };
+    }
+    let found = start + places.trailing_zeros() as usize;
+    (found < end).then_some(found)
+}
+
+/// Most searches end in their first block: the others are kept out of the way.
+#[inline(never)]
+fn find_further<const N: usize>(
+    bytes: &[u8],
+    mut at: usize,
+    end: usize,
+    wanted: [u8; N],
+) -> Option<usize> {
     while at < end {
         let places = match block(bytes, at) {
             Some(block) => places(block, wanted),
-            None => places_at_the_end(bytes, at, wanted),
+            None => places(&block_at_the_end(bytes, at), wanted),
         };
         if places != 0 {
             let found = at + places.trailing_zeros() as usize;
@@ -54,12 +73,6 @@ pub(super) fn block_at_the_end(bytes: &[u8], at: usize) -> [u8; BLOCK] {
     let rest = bytes.get(at..).unwrap_or(&[]);
     block[..rest.len()].copy_from_slice(rest);
     block
-}
-
-#[cold]
-#[inline(never)]
-fn places_at_the_end<const N: usize>(bytes: &[u8], at: usize, wanted: [u8; N]) -> u32 {
-    places(&block_at_the_end(bytes, at), wanted)
 }
 
 #[cfg(test)]

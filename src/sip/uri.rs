@@ -105,29 +105,28 @@ pub fn ip(text: &[u8]) -> Option<IpAddr> {
 /// As the parser of the standard library reads it, in a third of its time: four numbers up to 255, none
 /// with a zero in front.
 fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
-    if text.len() > "255.255.255.255".len() {
-        return None;
-    }
     let mut octets = [0; 4];
-    let (mut place, mut octet, mut digits) = (0, 0, 0);
-    // The end is a dot like the others.
-    for byte in text.iter().copied().chain([b'.']) {
-        let digit = byte.wrapping_sub(b'0');
-        if digit < 10 {
-            if digits > 0 && octet == 0 {
-                return None;
-            }
-            octet = octet * 10 + u64::from(digit);
-            digits += 1;
-        } else {
-            if byte != b'.' || digits == 0 || octet > 255 {
-                return None;
-            }
-            *octets.get_mut(place)? = octet as u8;
-            (place, octet, digits) = (place + 1, 0, 0);
+    let mut rest = text;
+    for (place, octet) in octets.iter_mut().enumerate() {
+        if place > 0 {
+            rest = rest.strip_prefix(b".")?;
         }
+        let digit =
+            |at: usize| rest.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|n| *n < 10);
+        let first = digit(0)?;
+        let (number, digits) = match (digit(1), digit(2)) {
+            (None, _) => (u16::from(first), 1),
+            // A zero in front is no octet's.
+            _ if first == 0 => return None,
+            (Some(second), None) => (u16::from(first) * 10 + u16::from(second), 2),
+            (Some(second), Some(third)) => {
+                (u16::from(first) * 100 + u16::from(second) * 10 + u16::from(third), 3)
+            }
+        };
+        *octet = u8::try_from(number).ok()?;
+        rest = &rest[digits..];
     }
-    (place == 4).then_some(Ipv4Addr::from(octets))
+    rest.is_empty().then_some(Ipv4Addr::from(octets))
 }
 
 /// Splits `host [ ":" port ]`; white space may stand around the colon (RFC 3261 25.1 COLON). The

@@ -154,13 +154,24 @@ impl Balancer {
 
     /// True if its metrics have this line.
     pub(crate) fn has(&self, line: &str) -> bool {
+        self.metrics().lines().any(|one| one.trim_end() == line)
+    }
+
+    /// The value of a series, a whole number.
+    pub(crate) fn value(&self, series: &str) -> u64 {
+        let metrics = self.metrics();
+        let value = metrics.lines().find_map(|line| line.strip_prefix(series));
+        value.and_then(|value| value.trim().parse().ok()).expect("a series from the start on")
+    }
+
+    fn metrics(&self) -> String {
         let mut stream = TcpStream::connect(self.admin).expect("the admin address");
         let request =
             format!("GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.admin);
         stream.write_all(request.as_bytes()).expect("a request");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
-        answer.lines().any(|one| one.trim_end() == line)
+        answer
     }
 
     /// Panics if it has ended.

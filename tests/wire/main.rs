@@ -27,5 +27,6 @@ mod load;
 mod options;
 mod process;
 mod scenario;
+mod scenes;
 mod sipp;
 mod stage;

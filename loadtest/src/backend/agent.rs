@@ -2,6 +2,7 @@
 
 use super::BackendOptions;
 use super::leg::{Datagram, Leg, Offer, Phase, Sender};
+use super::manner::{Held, Manner};
 use super::service::{Arrival, Queue};
 use crate::dialog::Dialog;
 use crate::engine::{Agent, Outbox};
@@ -28,6 +29,8 @@ pub(super) struct BackendAgent {
     timers: Timers,
     /// Requests that wait for the service, if there is one.
     queue: Option<Queue>,
+    manner: Manner,
+    held: Held,
 }
 
 /// A request and where it came from.
@@ -46,7 +49,35 @@ impl BackendAgent {
         let t1 = options.t1.as_nanos() as u64;
         let queue = options.service.map(Queue::new);
         let (legs, timers) = (HashMap::new(), Timers::default());
-        Self { options, address, t1, report, legs, timers, queue }
+        let (manner, held) = (Manner::default(), Held::default());
+        Self { options, address, t1, report, legs, timers, queue, manner, held }
+    }
+
+    pub(super) fn turn(&mut self, manner: Manner) {
+        self.manner = manner;
+    }
+
+    /// True if its manner keeps it from answering this.
+    fn ignores(&mut self, now: u64, request: Request<'_>, bytes: &[u8]) -> bool {
+        let message = request.message;
+        let is_new = matches!(message.start, Start::Request { method: "INVITE", .. })
+            && param(message.to, "tag").is_none()
+            && !self.legs.contains_key(message.call_id);
+        let ignored = match self.manner {
+            Manner::Good | Manner::Busy => false,
+            Manner::Mute => true,
+            Manner::DeafToCalls => is_new,
+            Manner::Slow(shortest, longest) if is_new => {
+                let mut random = self.random(message.call_id, 0);
+                self.held.hold(now, (shortest, longest), &mut random, request.source, bytes);
+                return true;
+            }
+            Manner::Slow(..) => false,
+        };
+        if ignored && is_new {
+            self.report.ignored.increment();
+        }
+        ignored
     }
 
     pub(super) fn saw(&self, call_id: &str) -> bool {
@@ -100,7 +131,8 @@ impl BackendAgent {
             "BYE" => self.bye(now, request, out),
             "OPTIONS" => {
                 self.report.options.increment();
-                out.push(self.answer(request, "200 OK"));
+                let is_busy = self.manner == Manner::Busy;
+                out.push(self.answer(request, if is_busy { UNAVAILABLE } else { "200 OK" }));
             }
             "CANCEL" => out.push(self.answer(request, NO_DIALOG)),
             _ => out.push(self.answer(request, "501 Not Implemented")),
@@ -134,7 +166,7 @@ impl BackendAgent {
 
     fn new_call(&mut self, now: u64, request: Request<'_>, out: &mut Outbox) {
         let message = request.message;
-        let full = self.legs.len() >= self.options.calls_max;
+        let full = self.legs.len() >= self.options.calls_max || self.manner == Manner::Busy;
         let refusal = if full { Some(UNAVAILABLE) } else { None };
         if let Some(status) = refusal.or(self.options.refuse.as_deref()) {
             self.report.refused.increment();
@@ -312,6 +344,7 @@ impl Agent for BackendAgent {
         };
         let request = Request { message: &message, source };
         match message.start {
+            _ if self.ignores(now, request, bytes) => {}
             Start::Response { code } => self.response(now, code, &message),
             Start::Request { .. } if self.queued(now, request, bytes, out) => {}
             Start::Request { .. } => self.answer_request(now, request, out),
@@ -320,6 +353,12 @@ impl Agent for BackendAgent {
 
     fn wake(&mut self, now: u64, out: &mut Outbox) {
         self.serve(now, out);
+        if let Some((source, bytes)) = self.held.take_due(now) {
+            if let Some(message) = Message::parse(&bytes) {
+                self.answer_request(now, Request { message: &message, source }, out);
+            }
+            return;
+        }
         let Some((due, call_id)) = self.timers.take_due(now) else { return };
         if self.legs.get(&call_id).is_some_and(|leg| leg.due == due) {
             self.wake_leg(now, &call_id, out);
@@ -328,7 +367,7 @@ impl Agent for BackendAgent {
 
     fn deadline(&self) -> Option<u64> {
         let served = self.queue.as_ref().and_then(Queue::next);
-        [self.timers.next(), served].into_iter().flatten().min()
+        [self.timers.next(), served, self.held.next()].into_iter().flatten().min()
     }
 
     /// A backend waits for calls until it is dropped.

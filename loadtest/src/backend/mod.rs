@@ -2,8 +2,10 @@
 
 mod agent;
 mod leg;
+mod manner;
 mod service;
 
+pub use manner::Manner;
 pub use service::Service;
 
 use crate::engine::{self, Engine, Halted};
@@ -148,6 +150,14 @@ impl Backend {
         };
         self.life = Life::Running(Engine::resume(&self.name, socket, *halted)?);
         Ok(())
+    }
+
+    /// Meets new calls in this manner from now on; calls that it has go on. Without effect on one that
+    /// does not run.
+    pub fn turn(&self, manner: Manner) {
+        if let Life::Running(engine) = &self.life {
+            engine.with(|agent| agent.turn(manner));
+        }
     }
 
     /// The live report.

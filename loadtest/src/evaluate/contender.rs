@@ -31,6 +31,11 @@ pub(super) fn all() -> Vec<Contender> {
     ]
 }
 
+/// Where this policy stands in the tables.
+pub(super) fn place(name: &str) -> Option<usize> {
+    all().iter().position(|contender| contender.name == name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -33,7 +33,10 @@ pub(crate) fn evaluate(options: &Options) -> io::Result<()> {
     let results = if options.redraw {
         serde_json::from_slice(&std::fs::read(&file)?)?
     } else {
-        let results = measure(options)?;
+        let mut results = measure(options)?;
+        if options.add {
+            results.add(serde_json::from_slice(&std::fs::read(&file)?)?);
+        }
         std::fs::write(&file, serde_json::to_vec(&results)?)?;
         results
     };

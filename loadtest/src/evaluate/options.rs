@@ -19,6 +19,8 @@ pub(crate) struct Options {
     pub(crate) only: Vec<String>,
     /// A minute, to see that everything works: the figures mean little.
     pub(crate) short: bool,
+    /// Keep what the results that are there say of other policies.
+    pub(crate) add: bool,
     /// Tables and charts once more, from the results that are there.
     pub(crate) redraw: bool,
     /// The command line, for the results.

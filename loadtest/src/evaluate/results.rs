@@ -3,7 +3,7 @@
 use super::measures::{Bin, Measures, Sorted};
 use super::options::Options;
 use super::scenario::Scenario;
-use super::{balancer, first_line};
+use super::{balancer, contender, first_line};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::Duration;
@@ -69,15 +69,10 @@ impl Results {
         scenarios: &[Scenario],
         policies: &[&str],
         refused: Vec<String>,
-        mut runs: Vec<Round>,
+        runs: Vec<Round>,
         took: Duration,
     ) -> Self {
-        let place = |policy: &str| policies.iter().position(|other| *other == policy);
-        runs.sort_by(|a, b| {
-            let key = |run: &Round| (run.scenario.clone(), place(&run.policy));
-            key(a).cmp(&key(b)).then(a.load.total_cmp(&b.load)).then(a.round.cmp(&b.round))
-        });
-        Self {
+        let mut results = Self {
             machine: Machine {
                 processor: first_line(Path::new("/proc/cpuinfo"), "model name"),
                 cores: std::thread::available_parallelism().map_or(0, usize::from),
@@ -93,7 +88,33 @@ impl Results {
             refused,
             clusters: scenarios.iter().map(Cluster::of).collect(),
             runs,
-        }
+        };
+        results.sort();
+        results
+    }
+
+    /// Takes over what an earlier run says of policies that this one did not measure.
+    pub(super) fn add(&mut self, earlier: Self) {
+        let measured = self.policies.clone();
+        let is_new = |policy: &String| !measured.contains(policy);
+        self.policies.extend(earlier.policies.into_iter().filter(is_new));
+        self.policies.sort_by_key(|policy| contender::place(policy));
+        self.refused.extend(earlier.refused);
+        self.refused.retain(|policy| !self.policies.contains(policy));
+        self.refused.sort_by_key(|policy| contender::place(policy));
+        self.refused.dedup();
+        self.runs.extend(earlier.runs.into_iter().filter(|run| is_new(&run.policy)));
+        self.command = format!("{}; {}", earlier.command, self.command);
+        self.seconds += earlier.seconds;
+        self.sort();
+    }
+
+    /// By cluster, policy, load and round.
+    fn sort(&mut self) {
+        self.runs.sort_by(|a, b| {
+            let key = |run: &Round| (run.scenario.clone(), contender::place(&run.policy));
+            key(a).cmp(&key(b)).then(a.load.total_cmp(&b.load)).then(a.round.cmp(&b.round))
+        });
     }
 
     /// The middle of the rounds of one policy at one load, and the lowest and highest; `None`

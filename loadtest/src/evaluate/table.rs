@@ -181,6 +181,28 @@ mod tests {
     }
 
     #[test]
+    fn an_earlier_run_adds_the_policies_that_this_one_has_not() {
+        let (mut now, mut earlier) = (results(), results());
+        for run in &mut now.runs {
+            run.policy = "latency".to_owned();
+        }
+        now.policies = vec!["latency".to_owned()];
+        now.refused = vec!["random".to_owned(), "least-work".to_owned()];
+        earlier.policies.truncate(1);
+        let runs = now.runs.len() + earlier.runs.len();
+        now.add(earlier);
+        assert_eq!(now.policies, ["random", "latency"]);
+        assert_eq!(now.refused, ["least-work"]);
+        assert_eq!(now.runs.len(), runs);
+        let text = all(&now);
+        let row = |name| text.contains(&format!("| {name} | 8.50 (7.00-30.0) |"));
+        assert!(row("random") && row("latency"), "{text}");
+        let before = now.runs.len();
+        now.add(results());
+        assert_eq!(now.runs.len(), before, "what was measured now is not taken from before");
+    }
+
+    #[test]
     fn rows_are_as_wide_as_their_heads() {
         let text = all(&results());
         let tables = text.split("\n\n").filter(|block| block.starts_with('|'));
