@@ -36,6 +36,8 @@ workers, everything on loopback. Health: interval 0.5 s, timeout 0.5 s, rise 2, 
   call. slow: new calls are answered after 4 to 8 s, OPTIONS at once.
 * lost: calls that did not go from INVITE to the answered BYE. down after: from the failure until no new call is sent to it. ready after, used after:
   from the mending until it may have new calls, and until the first one. disturbed: dialogs of the two others that lost a message for good.
+* deaf-to-calls and slow are up again after two good probes and down again by their next calls, later each time; ready at once means that they were
+  up when they were mended. Down is the first time.
 * answered twice: the slow backend's 200 came after another's and was forwarded, as RFC 3261 16.7 item 5 wants it; this caller does not end the second
   dialog, as a phone would, and counts the call as lost.
 
