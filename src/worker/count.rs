@@ -195,6 +195,7 @@ mod tests {
         for sets_up in [true, false] {
             let timing = Some(Timing {
                 total_us: 700,
+                heard_us: 700,
                 attempt_us: 300,
                 first: true,
                 last: false,
