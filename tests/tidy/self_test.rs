@@ -57,7 +57,9 @@ fn impurity_is_seen() {
 fn unsafe_is_seen() {
     finds(unsafe_fence, 1, "src/worker/a.rs", "let x = unsafe { f() };");
     finds(unsafe_fence, 1, "src/pool/a.rs", "#[cfg(test)]\nmod tests { unsafe fn f() {} }");
+    finds(unsafe_fence, 1, "loadtest/src/load/a.rs", "let x = unsafe { f() };");
     finds(unsafe_fence, 0, "src/io/a.rs", "let x = unsafe { f() };");
+    finds(unsafe_fence, 0, "loadtest/src/kernel/a.rs", "let x = unsafe { f() };");
     finds(unsafe_fence, 0, "src/lib.rs", "#[allow(unsafe_code)] // unsafe\nmod io;");
 }
 
