@@ -1,6 +1,8 @@
 //! The command line of the binary.
 
-use crate::evaluate;
+mod speed;
+
+use crate::{compare, evaluate, forward, load};
 use sipring_loadtest::{BackendOptions, CallerOptions, Direct, Pace};
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -26,7 +28,24 @@ sipring-loadtest evaluate --balancer FILE --out DIR [options]    compare the pol
   --rounds N           (default: 3)                   --lanes N        runs at a time (default: 4)
   --only A,B           these policies                 --seed N         (default: 1)
   --short              a minute: does it work?        --add            keep other policies' results
-  --redraw             from DIR/results.json alone";
+  --redraw             from DIR/results.json alone
+
+sipring-loadtest load --backends ADDR,ADDR [options]    very many calls, own backends; prints JSON
+  --to ADDR            the balancer; without it straight to the backends: what can the load do itself?
+  --in-flight N        calls open at any time, or     --rate R         calls started per second
+  --seconds N          measured (default: 5)          --warm-up N      before that (default: 1)
+  --mix call=7,options=1,message=1,register=1         --hold-ms N      ACK to BYE (default: 0)
+  --sources N          ports to call from (default: 4) --trains        UDP_SEGMENT for equal sizes
+  --watch PID          the balancer: CPU, memory      --plot FILE      latencies as SVG
+  --seed N             (default: 1)                   --t1-ms N        (default: 500)
+
+sipring-loadtest forward --listen ADDR --backends ADDR,ADDR --engine mmsg|mmsg-trains|uring
+                       forward datagrams without reading them, until killed
+
+sipring-loadtest compare --balancer FILE --out FILE [options]    balancers beside each other
+  --rounds N           (default: 5)                   --only A,B       these ones
+  --seconds N          of each run (default: 3)       --short          does it work?
+  --redraw             from FILE.json alone";
 
 /// What is to be done.
 #[derive(Debug)]
@@ -35,6 +54,9 @@ pub(crate) enum Command {
     Caller(Box<CallerOptions>),
     Backend(Box<BackendRun>),
     Evaluate(evaluate::Options),
+    Load(Box<load::Options>),
+    Forward(forward::Options),
+    Compare(compare::Options),
 }
 
 #[derive(Debug)]
@@ -49,9 +71,14 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Command, S
         Some("caller") => caller(args).map(|options| Command::Caller(Box::new(options))),
         Some("backend") => backend(args).map(|run| Command::Backend(Box::new(run))),
         Some("evaluate") => evaluate(args).map(Command::Evaluate),
+        Some("load") => speed::load(args).map(|options| Command::Load(Box::new(options))),
+        Some("forward") => speed::forward(args).map(Command::Forward),
+        Some("compare") => speed::compare(args).map(Command::Compare),
         Some("--help" | "-h" | "help") => Ok(Command::Help),
-        Some(other) => Err(format!("`{other}` is no command: caller, backend or evaluate")),
-        None => Err("no command: caller, backend or evaluate".to_owned()),
+        Some(other) => Err(format!(
+            "`{other}` is no command: caller, backend, evaluate, load, forward or compare"
+        )),
+        None => Err("no command: caller, backend, evaluate, load, forward or compare".to_owned()),
     }
 }
 
@@ -169,7 +196,9 @@ fn evaluate(args: impl Iterator<Item = String>) -> Result<evaluate::Options, Str
 
 fn number<T: FromStr>(flag: &str, text: &str) -> Result<T, String> {
     let what = match flag {
-        "--to" | "--direct" | "--bind" | "--listen" => "an address and port, 127.0.0.1:5060",
+        "--to" | "--direct" | "--bind" | "--listen" | "--backends" => {
+            "an address and port, 127.0.0.1:5060"
+        }
         _ => "a number in range",
     };
     text.parse().map_err(|_| format!("{flag} {text}: {what} would be right"))

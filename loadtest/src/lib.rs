@@ -8,7 +8,8 @@
 //!    generator is tested against it.
 //! 4. [`Service`] gives a backend a queue and a capacity; [`Workload`] draws calls beforehand, so
 //!    that all that is compared gets the same ones.
-//! 5. [`report`] holds the counters and histograms, readable from any thread while calls run.
+//! 5. [`random`] draws all chance, [`text`] writes what phones send.
+//! 6. [`report`] holds the counters and histograms, readable from any thread while calls run.
 //!
 //! Caller and backend are state machines without socket or clock (`caller::agent`,
 //! `backend::agent`); `engine` runs them on a socket with two plain threads. Everything random is
@@ -27,11 +28,11 @@ pub mod histogram;
 mod json;
 mod message;
 mod plan;
-mod random;
+pub mod random;
 pub mod relay;
 pub mod report;
 mod respond;
-mod text;
+pub mod text;
 mod timers;
 
 pub use backend::{Backend, BackendOptions, Manner, Service};

@@ -1,9 +1,14 @@
 //! The `sipring-loadtest` binary: `caller` makes calls and says what came of them, `backend`
-//! answers them, `evaluate` compares the policies of a balancer. Progress goes to standard error;
-//! the first two print one JSON object to standard output.
+//! answers them, `evaluate` compares the policies of a balancer. `load` is as fast as a core allows,
+//! `forward` the least that can stand in between, `compare` sets balancers side by side. Progress goes
+//! to standard error; `caller`, `backend` and `load` print one JSON object to standard output.
 
 mod args;
+mod compare;
 mod evaluate;
+mod forward;
+mod kernel;
+mod load;
 
 use args::{BackendRun, Command};
 use sipring_loadtest::{Backend, Caller, CallerOptions, CallerReport};
@@ -30,13 +35,10 @@ fn main() -> ExitCode {
         }
         Ok(Command::Caller(options)) => caller(*options),
         Ok(Command::Backend(run)) => backend(*run),
-        Ok(Command::Evaluate(options)) => match evaluate::evaluate(&options) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(e) => {
-                eprintln!("sipring-loadtest: no evaluation: {e}");
-                ExitCode::from(UNAVAILABLE)
-            }
-        },
+        Ok(Command::Evaluate(options)) => ended(evaluate::evaluate(&options), "evaluation"),
+        Ok(Command::Load(options)) => run_load(&options),
+        Ok(Command::Forward(options)) => ended(forward::forward(&options), "forwarder"),
+        Ok(Command::Compare(options)) => ended(compare::compare(&options), "comparison"),
         Err(text) => {
             eprintln!("sipring-loadtest: {text}\n\n{}", args::USAGE);
             ExitCode::from(USAGE)
@@ -102,6 +104,28 @@ fn backend(run: BackendRun) -> ExitCode {
     }
     print(&backend.report().json(backend.name()));
     ExitCode::SUCCESS
+}
+
+fn run_load(options: &load::Options) -> ExitCode {
+    match load::run(options) {
+        Ok(report) => {
+            eprintln!("{report}");
+            print(&serde_json::to_string(&report).unwrap_or_default());
+            let lost = report.lost.sum() + report.wrong_backend;
+            if lost == 0 { ExitCode::SUCCESS } else { ExitCode::from(LOST) }
+        }
+        Err(e) => refused("load", &e),
+    }
+}
+
+fn ended(result: std::io::Result<()>, what: &str) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("sipring-loadtest: no {what}: {e}");
+            ExitCode::from(UNAVAILABLE)
+        }
+    }
 }
 
 fn refused(what: &str, error: &std::io::Error) -> ExitCode {

@@ -2,48 +2,47 @@
 
 /// A SplitMix64 stream.
 #[derive(Clone, Debug)]
-pub(crate) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
     /// The stream of this seed for this purpose (the number of a call, say).
-    pub(crate) fn new(seed: u64, purpose: u64) -> Self {
+    pub fn new(seed: u64, purpose: u64) -> Self {
         Self(mix(seed ^ mix(purpose.wrapping_add(0x632b_e59b_d9b4_e019))))
     }
 
     /// The next 64 bits.
-    pub(crate) fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mix(self.0)
     }
 
     /// A number in `0..bound`; 0 when `bound` is 0.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
+    pub fn below(&mut self, bound: u64) -> u64 {
+        ((u128::from(self.bits()) * u128::from(bound)) >> 64) as u64
     }
 
     /// A number in `low..=high`; `low` when the range is empty.
-    pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
+    pub fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high.saturating_sub(low).saturating_add(1))
     }
 
     /// True in `per_mille` of 1000 draws.
-    pub(crate) fn chance(&mut self, per_mille: u16) -> bool {
+    pub fn chance(&mut self, per_mille: u16) -> bool {
         self.below(1000) < u64::from(per_mille)
     }
 
     /// A number above 0.0, at most 1.0.
-    pub(crate) fn unit(&mut self) -> f64 {
-        ((self.next() >> 11) + 1) as f64 / (1_u64 << 53) as f64
+    pub fn unit(&mut self) -> f64 {
+        ((self.bits() >> 11) + 1) as f64 / (1_u64 << 53) as f64
     }
 
     /// An exponential number of mean 1.
-    #[cfg(test)]
-    pub(crate) fn exponential(&mut self) -> f64 {
+    pub fn exponential(&mut self) -> f64 {
         -self.unit().ln()
     }
 
     /// A lognormal number of this mean; `variation` is its standard deviation over its mean.
-    pub(crate) fn lognormal(&mut self, mean: f64, variation: f64) -> f64 {
+    pub fn lognormal(&mut self, mean: f64, variation: f64) -> f64 {
         let variance = (variation * variation).ln_1p();
         // Box and Muller: a normal number from two uniform ones.
         let angle = std::f64::consts::TAU * self.unit();
@@ -53,7 +52,7 @@ impl Random {
 }
 
 /// A fixed hash of bytes under a seed: the same in every build and on every machine.
-pub(crate) fn hash(seed: u64, bytes: &[u8]) -> u64 {
+pub fn hash(seed: u64, bytes: &[u8]) -> u64 {
     let fnv = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |h, &b| {
         (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3)
     });
@@ -75,7 +74,7 @@ mod tests {
     fn a_seed_and_a_purpose_give_the_same_stream_again() {
         let draw = |seed, purpose| {
             let mut random = Random::new(seed, purpose);
-            [random.next(), random.next(), random.next()]
+            [random.bits(), random.bits(), random.bits()]
         };
         assert_eq!(draw(1, 2), draw(1, 2));
         assert_ne!(draw(1, 2), draw(1, 3));

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 /// How the caller names itself.
-pub(crate) const USER_AGENT: &str = concat!("sipring-loadtest/", env!("CARGO_PKG_VERSION"));
+pub const USER_AGENT: &str = concat!("sipring-loadtest/", env!("CARGO_PKG_VERSION"));
 
 /// The header field in which a caller asks a [`crate::Backend`] to hang up first: milliseconds
 /// after the ACK.
@@ -56,7 +56,7 @@ pub(crate) fn via(local: SocketAddr, branch: &str) -> String {
 }
 
 /// A user name: syllables and a number, as in `tiranomel4711`.
-pub(crate) fn user(random: &mut Random) -> String {
+pub fn user(random: &mut Random) -> String {
     const SYLLABLES: [&str; 16] = [
         "ba", "cor", "da", "fen", "gil", "ha", "jo", "ka", "lum", "mel", "no", "pra", "ri", "sto",
         "ti", "vel",
@@ -70,7 +70,7 @@ pub(crate) fn user(random: &mut Random) -> String {
 }
 
 /// An audio offer or answer with a few codecs.
-pub(crate) fn sdp(host: IpAddr, random: &mut Random) -> String {
+pub fn sdp(host: IpAddr, random: &mut Random) -> String {
     let family = if host.is_ipv4() { "IP4" } else { "IP6" };
     let session = random.below(1 << 31);
     let port = random.between(8192, 32_767) * 2;

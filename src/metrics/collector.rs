@@ -93,7 +93,6 @@ impl Collector for Scrape {
         families.extend(self.reloads());
         families.extend(self.traffic());
         families.extend(self.backends());
-        families.extend(self.times());
         families.extend(self.health());
         families.extend(self.saturation());
         families
@@ -169,10 +168,6 @@ impl Scrape {
             self.dropped(),
             total(declared::FAILOVER_NOT_KEPT, |c| &c.not_kept),
             total(declared::MESSAGE_LOG_DROPPED, |c| &c.message_log_dropped),
-            self.by_place(declared::RETRANSMISSIONS, ["to_backend", "to_client"], |c| {
-                &c.retransmissions
-            }),
-            total(declared::NOT_TRACKED, |c| &c.not_tracked),
             total(declared::OWN_REQUESTS, |c| &c.own_requests),
             self.by_place(
                 declared::FAILOVERS,
@@ -271,7 +266,6 @@ impl Scrape {
             family(declared::BACKEND_OUTCOMES, outcomes),
             family(declared::BACKEND_DIALOGS, of_each(|c| &c.dialogs)),
             family(declared::BACKEND_CALLS, of_each(|c| &c.calls)),
-            family(declared::BACKEND_TRANSACTIONS, of_each(|c| &c.transactions)),
             family(declared::BACKEND_WEIGHT, weights),
             family(declared::BACKEND_STATE, states),
         ]
@@ -421,8 +415,6 @@ fn sample<L: Into<String>>(
     }
     sample
 }
-
-mod times;
 
 #[cfg(test)]
 mod tests;

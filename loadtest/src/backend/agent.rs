@@ -254,7 +254,7 @@ impl BackendAgent {
     }
 
     fn wake_leg(&mut self, now: u64, call_id: &Arc<str>, out: &mut Outbox) {
-        let branch = format!("z9hG4bK{:016x}", self.random(call_id, 1).next());
+        let branch = format!("z9hG4bK{:016x}", self.random(call_id, 1).bits());
         let name = self.options.name.clone();
         let sender = Sender { address: self.address, name: &name, branch: &branch };
         let (t1, report) = (self.t1, Arc::clone(&self.report));

@@ -177,7 +177,7 @@ fn script(options: &CallerOptions, number: u64, random: &mut Random) -> Script {
     let (shortest, longest) = options.hold;
     let planned = options.plan.as_ref().and_then(|plan| plan.get(number as usize));
     Script {
-        call_id: format!("{number}.{:016x}@sipring-loadtest", random.next()).into(),
+        call_id: format!("{number}.{:016x}@sipring-loadtest", random.bits()).into(),
         to: direct.map_or(options.to, |direct| direct.to),
         direct: direct.is_some(),
         hold_ns: match planned {

@@ -99,7 +99,7 @@ impl Call {
     ) -> Self {
         let (user, callee) = (text::user(&mut random), text::user(&mut random));
         let callee = script.callee.map_or(callee, |number| format!("callee{number}"));
-        let from = format!("<sip:{user}@{}>;tag={:016x}", common.local, random.next());
+        let from = format!("<sip:{user}@{}>;tag={:016x}", common.local, random.bits());
         let (branch, cseq) = (branch(&mut random), random.between(1, 9999) as u32);
         let invite = text::Invite {
             to: script.to,
@@ -371,5 +371,5 @@ impl Call {
 }
 
 fn branch(random: &mut Random) -> String {
-    format!("z9hG4bK{:016x}", random.next())
+    format!("z9hG4bK{:016x}", random.bits())
 }

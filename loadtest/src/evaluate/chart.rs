@@ -16,27 +16,27 @@ const DASHES: [&str; 3] = ["none", "7 3", "2 3"];
 
 /// What is drawn.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Chart {
-    pub(super) title: String,
-    pub(super) x_label: String,
-    pub(super) y_label: String,
+pub(crate) struct Chart {
+    pub(crate) title: String,
+    pub(crate) x_label: String,
+    pub(crate) y_label: String,
     /// 1, 2, 5, 10, 20 and so on up the side; values of 0 or less are left out.
-    pub(super) logarithmic: bool,
-    pub(super) lines: Vec<Line>,
+    pub(crate) logarithmic: bool,
+    pub(crate) lines: Vec<Line>,
     /// Verticals, with what happened there.
-    pub(super) events: Vec<(f64, String)>,
+    pub(crate) events: Vec<(f64, String)>,
 }
 
 /// One line: its name and its points from left to right.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Line {
-    pub(super) name: String,
-    pub(super) points: Vec<(f64, f64)>,
+pub(crate) struct Line {
+    pub(crate) name: String,
+    pub(crate) points: Vec<(f64, f64)>,
 }
 
 impl Chart {
     /// The whole file.
-    pub(super) fn svg(&self) -> String {
+    pub(crate) fn svg(&self) -> String {
         let frame = Frame::of(self);
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \

@@ -2,7 +2,7 @@
 //! each policy, to the same backends; times and throughput stand side by side at the end.
 
 mod balancer;
-mod chart;
+pub(crate) mod chart;
 mod contender;
 mod draw;
 mod lane;

@@ -1,0 +1,175 @@
+//! Round by round, everybody in turn, so that whatever else the machine does meets all alike.
+
+use super::Options;
+use super::machine::{Machine, cores};
+use super::process::on_core;
+use super::results::{Results, Runs};
+use super::rivals::{LISTEN, Rival, all as all_rivals, backends};
+use crate::load::Report;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+/// Calls open at any time when as much as possible is asked for.
+const SATURATED: &str = "--in-flight 128";
+/// Calls a second that ask little of anybody.
+const LOW_RATE: f64 = 1500.0;
+/// Datagrams that may be lost where the highest rate is looked for, in all.
+const LOSS_MAX: f64 = 0.001;
+/// Halvings of the way between nothing and a quarter more than what was reached.
+const HALVINGS: u32 = 5;
+const SEARCH_LENGTH: Duration = Duration::from_millis(1000);
+const WARM_UP: Duration = Duration::from_millis(400);
+
+pub(super) fn all(options: &Options) -> io::Result<Results> {
+    let begin = Instant::now();
+    let bench = Bench::open(options)?;
+    let mut results = Results {
+        command: options.command.clone(),
+        loads: bench.loads(),
+        machine: Machine::this(),
+        generator: Vec::new(),
+        rivals: Vec::new(),
+        absent: Vec::new(),
+        took_s: 0.0,
+    };
+    let mut present = Vec::new();
+    let wanted =
+        |rival: &Rival| options.only.is_empty() || options.only.iter().any(|n| n == rival.name);
+    for rival in all_rivals().into_iter().filter(wanted) {
+        match rival.version(&options.balancer) {
+            Ok(version) => {
+                results.rivals.push(Runs {
+                    name: rival.name.to_owned(),
+                    title: rival.title.to_owned(),
+                    version,
+                    saturated: Vec::new(),
+                    low: Vec::new(),
+                    half: Vec::new(),
+                    highest_rate: 0.0,
+                });
+                present.push(rival);
+            }
+            Err(e) => {
+                eprintln!("SKIPPED: {}: {e}", rival.name);
+                results.absent.push(format!("{}: {e}", rival.title));
+            }
+        }
+    }
+    for round in 0..options.rounds as usize {
+        results.generator.push(bench.load(None, SATURATED, SEARCH_LENGTH)?);
+        for turn in 0..present.len() {
+            let place = (turn + round) % present.len();
+            let runs = &mut results.rivals[place];
+            bench.round(&present[place], runs).map_err(|e| named(&present[place], &e))?;
+            let last = round + 1 == options.rounds as usize;
+            if last && !options.short {
+                let highest = bench.highest_rate(&present[place], runs);
+                runs.highest_rate = highest.map_err(|e| named(&present[place], &e))?;
+            }
+        }
+    }
+    results.took_s = begin.elapsed().as_secs_f64();
+    Ok(results)
+}
+
+fn named(rival: &Rival, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", rival.name))
+}
+
+/// The two cores, and where files go.
+struct Bench<'a> {
+    options: &'a Options,
+    load_core: usize,
+    balancer_core: usize,
+    directory: PathBuf,
+}
+
+impl<'a> Bench<'a> {
+    fn open(options: &'a Options) -> io::Result<Self> {
+        let directory =
+            std::env::temp_dir().join(format!("sipring-compare-{}", std::process::id()));
+        fs::create_dir_all(&directory)?;
+        let balancer_core = cores().saturating_sub(1);
+        Ok(Self { options, load_core: 0, balancer_core, directory })
+    }
+
+    /// What each load is, for the results.
+    fn loads(&self) -> Vec<String> {
+        vec![
+            format!("saturated: {SATURATED}"),
+            format!("low: --rate {LOW_RATE}"),
+            "half: --rate of half of what was reached when saturated".to_owned(),
+            format!("balancer on core {}, load on core {}", self.balancer_core, self.load_core),
+        ]
+    }
+
+    /// One process of it, three loads.
+    fn round(&self, rival: &Rival, runs: &mut Runs) -> io::Result<()> {
+        let mut running =
+            rival.start(&self.options.balancer, self.balancer_core, &self.directory)?;
+        running.wait_until_it_forwards()?;
+        let to = Some(running.id());
+        let length = self.options.length;
+        let saturated = self.load(to, SATURATED, length)?;
+        let half = format!("--rate {:.0}", (saturated.completed_per_s / 2.0).max(1.0));
+        runs.low.push(self.load(to, &format!("--rate {LOW_RATE}"), length)?);
+        runs.half.push(self.load(to, &half, length)?);
+        let cost = super::results::cpu(&saturated);
+        eprintln!(
+            "{:20} {cost:6.2} us a message, {:7.0} messages/s, {} lost",
+            rival.name,
+            saturated.forwarded_per_s,
+            saturated.lost.sum()
+        );
+        runs.saturated.push(saturated);
+        Ok(())
+    }
+
+    /// The highest rate of calls at which it loses less than [`LOSS_MAX`], found by halving.
+    fn highest_rate(&self, rival: &Rival, runs: &Runs) -> io::Result<f64> {
+        let mut running =
+            rival.start(&self.options.balancer, self.balancer_core, &self.directory)?;
+        running.wait_until_it_forwards()?;
+        let reached = runs.saturated.last().map_or(0.0, |report| report.completed_per_s);
+        let (mut good, mut bad) = (0.0, reached * 1.25);
+        for _ in 0..HALVINGS {
+            let rate = (good + bad) / 2.0;
+            let report =
+                self.load(Some(running.id()), &format!("--rate {rate:.0}"), SEARCH_LENGTH)?;
+            let repeated = &report.repeated;
+            let again = repeated.requests + repeated.byes + repeated.answers;
+            // Whatever is repeated was lost once.
+            let lost = (report.lost.sum() + again) as f64 / report.forwarded.max(1) as f64;
+            let kept_up = report.completed_per_s > rate * 0.97;
+            if lost < LOSS_MAX && kept_up { good = rate } else { bad = rate }
+        }
+        Ok(good)
+    }
+
+    /// Runs `load` in a process of its own, on the load's core.
+    fn load(&self, watched: Option<u32>, pace: &str, length: Duration) -> io::Result<Report> {
+        let backends = backends().iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let mut command = on_core(self.load_core, &std::env::current_exe()?);
+        command.args(["load", "--backends", &backends]).args(pace.split(' '));
+        command.args(["--seconds", &length.as_secs_f64().to_string()]);
+        command.args(["--warm-up", &WARM_UP.as_secs_f64().to_string()]);
+        if let Some(process) = watched {
+            command.args(["--to", &LISTEN.to_string(), "--watch", &process.to_string()]);
+        }
+        // Lost calls are a result: its exit status says nothing here.
+        let output = command.stderr(Stdio::piped()).output()?;
+        serde_json::from_slice(&output.stdout).map_err(|_| {
+            let said = String::from_utf8_lossy(&output.stderr);
+            io::Error::other(format!("no result of the load; what it said:\n{said}"))
+        })
+    }
+}
+
+impl Drop for Bench<'_> {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}

@@ -1,0 +1,100 @@
+//! What was measured, and what is told of it: medians, quartiles, ratios.
+
+use super::machine::Machine;
+use crate::load::Report;
+use serde::{Deserialize, Serialize};
+
+/// The one that all others are set against.
+pub(super) const FLOOR: &str = "uring";
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub(super) struct Results {
+    pub(super) command: String,
+    /// How the load was made: what `load` was told, without addresses and lengths.
+    pub(super) loads: Vec<String>,
+    pub(super) machine: Machine,
+    /// The generator alone, straight to its own backends.
+    pub(super) generator: Vec<Report>,
+    pub(super) rivals: Vec<Runs>,
+    /// Who was not there, and why.
+    pub(super) absent: Vec<String>,
+    pub(super) took_s: f64,
+}
+
+/// All runs of one of them, round by round.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub(super) struct Runs {
+    pub(super) name: String,
+    pub(super) title: String,
+    pub(super) version: String,
+    /// As many messages as it takes.
+    pub(super) saturated: Vec<Report>,
+    /// At a rate that is the same for all and low.
+    pub(super) low: Vec<Report>,
+    /// At half of its own highest rate.
+    pub(super) half: Vec<Report>,
+    /// The highest rate of calls with less than one datagram in a thousand lost; 0.0: not looked for.
+    pub(super) highest_rate: f64,
+}
+
+/// The middle of several figures, and where their middle half lies.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Spread {
+    pub(super) quarter: f64,
+    pub(super) median: f64,
+    pub(super) three_quarters: f64,
+}
+
+impl Spread {
+    /// Of at least one figure.
+    pub(super) fn of(figures: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut sorted: Vec<f64> = figures.into_iter().filter(|figure| !figure.is_nan()).collect();
+        sorted.sort_by(f64::total_cmp);
+        let last = sorted.len().checked_sub(1)?;
+        let at = |share: f64| {
+            let place = share * last as f64;
+            let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
+            below + (above - below) * place.fract()
+        };
+        Some(Self { quarter: at(0.25), median: at(0.5), three_quarters: at(0.75) })
+    }
+}
+
+impl Results {
+    /// One of them by name.
+    pub(super) fn runs(&self, name: &str) -> Option<&Runs> {
+        self.rivals.iter().find(|runs| runs.name == name)
+    }
+
+    /// How many times the CPU of `of` one takes, in the same round.
+    pub(super) fn ratio(
+        &self,
+        name: &str,
+        of: &str,
+        load: fn(&Runs) -> &[Report],
+    ) -> Option<Spread> {
+        let (one, other) = (load(self.runs(name)?), load(self.runs(of)?));
+        Spread::of(one.iter().zip(other).map(|(one, other)| cpu(one) / cpu(other)))
+    }
+}
+
+/// CPU per forwarded message, in microseconds.
+pub(super) fn cpu(report: &Report) -> f64 {
+    report.balancer.map_or(f64::NAN, |cost| cost.us_per_message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_and_quartiles_lie_between_figures_where_they_must() {
+        assert_eq!(Spread::of([]), None);
+        let one = Spread::of([7.0]).unwrap();
+        assert_eq!((one.quarter, one.median, one.three_quarters), (7.0, 7.0, 7.0));
+        let five = Spread::of([5.0, 1.0, 4.0, 2.0, 3.0, f64::NAN]).unwrap();
+        assert_eq!((five.quarter, five.median, five.three_quarters), (2.0, 3.0, 4.0));
+        let two = Spread::of([1.0, 2.0]).unwrap();
+        assert_eq!((two.quarter, two.median, two.three_quarters), (1.25, 1.5, 1.75));
+    }
+}

@@ -1,0 +1,202 @@
+//! The results in words: what was measured where, one row for each, and the aims.
+
+use super::results::{FLOOR, Results, Runs, Spread, cpu};
+use crate::load::Report;
+use std::fmt::Write;
+
+/// What a balancer that knows SIP may cost: (who, against whom, times that one's CPU at most).
+const AIMS: &[(&str, &str, f64)] = &[
+    ("sipring", FLOOR, 1.3),
+    ("sipring", "kamailio-stateless", 0.5),
+    ("sipring", "kamailio-relay", 0.25),
+    ("sipring", "kamailio-dialog", 0.25),
+];
+
+pub(super) fn all(results: &Results) -> String {
+    let mut text = String::from("# What a message costs\n\n");
+    write_head(&mut text, results);
+    write_costs(&mut text, results);
+    write_rates(&mut text, results);
+    write_aims(&mut text, results);
+    write_faults(&mut text, results);
+    text
+}
+
+fn write_head(text: &mut String, results: &Results) {
+    let machine = &results.machine;
+    let rounds = results.rivals.first().map_or(0, |runs| runs.saturated.len());
+    let others = Spread::of(results.rivals.iter().flat_map(every).map(|report| report.others_busy));
+    let _ = write!(
+        text,
+        "Whole calls over loopback (INVITE 100 180 200 ACK BYE 200: seven forwarded messages of 300 to \
+         1200 bytes), four backends, four ports of callers; each balancer alone on one core, load and \
+         backends on another. {rounds} rounds, everybody in turn in each; medians, with quartiles in \
+         brackets.\n\n\
+         * {}, {}, {} cores; Linux {}; load average at the start {}\n\
+         * net.core.rmem_max and rmem_default: {}\n\
+         * `{}`, {:.0} s\n",
+        machine.date,
+        machine.cpu,
+        machine.cores,
+        machine.kernel,
+        machine.load,
+        machine.receive_buffers,
+        results.command,
+        results.took_s,
+    );
+    for load in &results.loads {
+        let _ = writeln!(text, "* {load}");
+    }
+    if let Some(others) = others {
+        let _ = writeln!(
+            text,
+            "* How noisy it was: everybody else kept {:.2} cores busy in the median run, {:.2} in the \
+             quietest quarter and {:.2} in the loudest",
+            others.median, others.quarter, others.three_quarters
+        );
+    }
+    let generator = |figure: fn(&Report) -> f64| Spread::of(results.generator.iter().map(figure));
+    if let (Some(rate), Some(cost)) = (
+        generator(|r| r.forwarded_per_s / r.generator.cores),
+        generator(|r| r.generator.us_per_message),
+    ) {
+        let _ = writeln!(
+            text,
+            "* The generator with its backends takes {:.2} us a message when nobody stands between \
+             them: a full core makes {:.0} thousand messages a second",
+            cost.median,
+            rate.median / 1000.0
+        );
+    }
+    for absent in &results.absent {
+        let _ = writeln!(text, "* Not there: {absent}");
+    }
+}
+
+fn write_costs(text: &mut String, results: &Results) {
+    text.push_str(
+        "\n## CPU per forwarded message\n\n\
+         us of all threads and processes of the balancer. `x bare` is the ratio to the bare io_uring \
+         forwarder in the same round.\n\n\
+         | | saturated, us | user | x bare | a full core forwards | at 1500 calls/s, us | x bare | RSS, MiB |\n\
+         |---|---|---|---|---|---|---|---|\n",
+    );
+    for runs in &results.rivals {
+        let ratio = |load| results.ratio(&runs.name, FLOOR, load).map_or("-".to_owned(), figures);
+        let saturated = Spread::of(runs.saturated.iter().map(cpu));
+        let per_core =
+            saturated.map_or("-".to_owned(), |s| format!("{:.0} k/s", 1000.0 / s.median));
+        let cost = |figure: fn(&Report) -> f64| Spread::of(runs.saturated.iter().map(figure));
+        let user = cost(|r| r.balancer.map_or(f64::NAN, |cost| cost.user_share * 100.0));
+        let rss = cost(|r| r.balancer.map_or(f64::NAN, |cost| cost.rss_mib));
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} % | {} | {per_core} | {} | {} | {} |",
+            runs.title,
+            saturated.map_or("-".to_owned(), figures),
+            user.map_or("-".to_owned(), |s| format!("{:.0}", s.median)),
+            ratio(saturated_of),
+            Spread::of(runs.low.iter().map(cpu)).map_or("-".to_owned(), figures),
+            ratio(low_of),
+            rss.map_or("-".to_owned(), |s| format!("{:.0}", s.median)),
+        );
+    }
+}
+
+fn write_rates(text: &mut String, results: &Results) {
+    text.push_str(
+        "\n## Rates and latency\n\n\
+         Latency is from when the INVITE was due to its 200, four messages through the balancer, at \
+         half of its own rate. `core used` says who was the limit when saturated.\n\n\
+         | | messages/s saturated | core used: balancer, load | calls/s with < 0.1 % lost \
+         | half load, calls/s | p50, us | p99, us |\n\
+         |---|---|---|---|---|---|---|\n",
+    );
+    for runs in &results.rivals {
+        let of = |reports: &[Report], figure: fn(&Report) -> f64| {
+            Spread::of(reports.iter().map(figure)).map_or(f64::NAN, |spread| spread.median)
+        };
+        let answer = |share: fn(&Report) -> f64| Spread::of(runs.half.iter().map(share));
+        let p50 = answer(|r| r.latency_us.answer.map_or(f64::NAN, |q| q.p50 as f64));
+        let p99 = answer(|r| r.latency_us.answer.map_or(f64::NAN, |q| q.p99 as f64));
+        let whole = |spread: Option<Spread>| {
+            spread.map_or("-".to_owned(), |s| {
+                format!("{:.0} ({:.0} to {:.0})", s.median, s.quarter, s.three_quarters)
+            })
+        };
+        let _ = writeln!(
+            text,
+            "| {} | {:.0} | {:.0} %, {:.0} % | {} | {:.0} | {} | {} |",
+            runs.title,
+            of(&runs.saturated, |r| r.forwarded_per_s),
+            of(&runs.saturated, |r| r.balancer.map_or(f64::NAN, |cost| cost.cores * 100.0)),
+            of(&runs.saturated, |r| r.generator.cores * 100.0),
+            if runs.highest_rate > 0.0 {
+                format!("{:.0}", runs.highest_rate)
+            } else {
+                "-".to_owned()
+            },
+            of(&runs.half, |r| r.completed_per_s),
+            whole(p50),
+            whole(p99),
+        );
+    }
+}
+
+fn write_aims(text: &mut String, results: &Results) {
+    text.push_str("\n## Aims\n\nCPU per message when saturated, ratio in the same round.\n\n");
+    for &(name, of, most) in AIMS {
+        let (Some(ratio), Some(other)) = (results.ratio(name, of, saturated_of), results.runs(of))
+        else {
+            continue;
+        };
+        let verdict = if ratio.median <= most { "reached" } else { "missed" };
+        let _ = writeln!(
+            text,
+            "* {name} takes {} of what {} takes; at most {most:.2} is wanted: {verdict}",
+            figures(ratio),
+            other.title
+        );
+    }
+}
+
+fn write_faults(text: &mut String, results: &Results) {
+    text.push_str(
+        "\n## Faults\n\nOver all runs but those that look for the highest rate. \
+         Repeated: requests, BYEs and answers that were sent again.\n\n\
+         | | started | lost | repeated | at a wrong backend |\n|---|---|---|---|---|\n",
+    );
+    for runs in &results.rivals {
+        let sum = |figure: fn(&Report) -> u64| every(runs).map(figure).sum::<u64>();
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} |",
+            runs.title,
+            sum(|r| r.started),
+            sum(|r| r.lost.sum()),
+            sum(|r| r.repeated.requests + r.repeated.byes + r.repeated.answers),
+            sum(|r| r.wrong_backend),
+        );
+    }
+    text.push_str("\nVersions: ");
+    let versions: Vec<_> = results.rivals.iter().map(|runs| runs.version.as_str()).collect();
+    let mut told = versions.clone();
+    told.dedup();
+    let _ = writeln!(text, "{}.", told.join("; "));
+}
+
+fn every(runs: &Runs) -> impl Iterator<Item = &Report> {
+    runs.saturated.iter().chain(&runs.low).chain(&runs.half)
+}
+
+fn saturated_of(runs: &Runs) -> &[Report] {
+    &runs.saturated
+}
+
+fn low_of(runs: &Runs) -> &[Report] {
+    &runs.low
+}
+
+fn figures(spread: Spread) -> String {
+    format!("{:.2} ({:.2} to {:.2})", spread.median, spread.quarter, spread.three_quarters)
+}
