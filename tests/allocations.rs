@@ -7,6 +7,9 @@
 #[path = "core/world.rs"]
 mod world;
 
+use sipring::pool::{
+    BackendSpec, Domain, GroupSpec, HashKey, HashTable, Intake, Load, Policy, Pool, Rule,
+};
 use sipring::proxy::{Answer, Ingress, Replaced, SocketIndex, Verdict};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -149,6 +152,40 @@ fn forwarding_allocates_nothing() {
         counted.arm();
     }
     counted.assert_nothing_allocated();
+}
+
+#[test]
+fn no_policy_allocates_whatever_it_looks_at() {
+    let hash = |key| Policy::Hash { key, table: HashTable::Rendezvous };
+    let keys = [HashKey::CallId, HashKey::Source, HashKey::Aor, HashKey::Header];
+    let others = [
+        Policy::CALL_ID_HASH_MAGLEV,
+        Policy::RoundRobin,
+        Policy::Random,
+        Policy::LeastDialogs,
+        Policy::LeastTransactions,
+        Policy::LeastWork,
+        Policy::Latency,
+    ];
+    for policy in keys.map(hash).into_iter().chain(others) {
+        let mut counted = Counted::new();
+        let intake = Intake { calls_max: Some(10_000), ..Intake::default() };
+        let specs = world::backends().into_iter().map(|spec| BackendSpec { intake, ..spec });
+        let mut group = GroupSpec::new("all", policy, specs.collect());
+        (group.bound_percent, group.hash_header) = (Some(125), Some("X-Tenant".to_owned()));
+        group.source_header = Some("X-Source".to_owned());
+        let rule =
+            Rule { from_domains: vec![Domain::Exactly("none.example".into())], ..Rule::default() };
+        counted.world.pool = Pool::build_groups(&[group], vec![rule], 7).expect("a good pool");
+        for numbers in [0..50, 50..70] {
+            let World { proxy, pool, now, .. } = &mut counted.world;
+            proxy.set_elsewhere(*now, pool, |_| Load { calls: 1, ..Load::default() });
+            numbers.for_each(|number| counted.call(number, "192.0.2.9:40000", LISTENER));
+            while counted.world.proxy.take_changed().is_some() {}
+            counted.arm();
+        }
+        counted.assert_nothing_allocated();
+    }
 }
 
 #[test]

@@ -307,6 +307,9 @@ impl Writer {
             },
             backend: backend.map(|backend| backend.spec.name.as_str()),
             code: line.status,
+            t_first_ms: line.timing.map(|timing| f64::from(timing.heard_us) / 1000.0),
+            t_final_ms: line.timing.map(|timing| f64::from(timing.total_us) / 1000.0),
+            retrans: line.timing.map(|timing| timing.retransmissions),
         };
         // Into memory, and of strings and numbers: neither can fail.
         let _ = serde_json::to_writer(&mut self.line, &shown);
@@ -359,6 +362,11 @@ struct Shown<'a> {
     /// Null: another has answered, or it has left the pool.
     backend: Option<&'a str>,
     code: u16,
+    /// Milliseconds from when the request came until its first response, and until this one.
+    t_first_ms: Option<f64>,
+    t_final_ms: Option<f64>,
+    /// Retransmissions of the request until then.
+    retrans: Option<u8>,
 }
 
 #[cfg(test)]

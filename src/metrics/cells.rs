@@ -1,6 +1,7 @@
 //! One worker's counters: plain stores by one writer, no atomic read-modify-write, no shared line.
 
 use super::status_codes;
+use super::times::Times;
 use crate::pool::{BackendId, Load};
 use crate::proxy::{
     Absorb, Answer, CallResult, Drop, FailoverCause, Method, RegistrationResult, Routed,
@@ -129,6 +130,10 @@ pub struct BackendCells {
     pub work: Cell,
     /// Moving average of the time to its first response, microseconds; 0: none has come yet.
     pub latency_us: Cell,
+    /// Time to its first response.
+    pub first_response: Times,
+    /// Time to its final response.
+    pub final_response: Times,
     /// Calls begun in a second, and in the upper half which second that is.
     begun: Cell,
 }
@@ -236,6 +241,13 @@ pub struct Cells {
     pub failovers: [Cell; FailoverCause::ALL.len()],
     /// Requests that could not be kept for failover; refreshed about once a second.
     pub not_kept: Cell,
+    /// Requests that came again, to backends and to clients; refreshed about once a
+    /// second.
+    pub retransmissions: [Cell; 2],
+    /// Requests whose final response is not awaited; refreshed about once a second.
+    pub not_tracked: Cell,
+    /// Time to the first 18x or 2xx of a call.
+    pub setup_seconds: Times,
     /// ACKs and CANCELs of our own for attempts that were given up.
     pub own_requests: Cell,
     /// Dropped: longer than a receive slot, so the tail was lost.
@@ -302,6 +314,9 @@ impl Cells {
             tokens: std::array::from_fn(|_| zero()),
             failovers: std::array::from_fn(|_| zero()),
             not_kept: zero(),
+            retransmissions: Default::default(),
+            not_tracked: zero(),
+            setup_seconds: Times::default(),
             own_requests: zero(),
             truncated: zero(),
             handoff_full: zero(),

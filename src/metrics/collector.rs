@@ -93,6 +93,7 @@ impl Collector for Scrape {
         families.extend(self.reloads());
         families.extend(self.traffic());
         families.extend(self.backends());
+        families.extend(self.times());
         families.extend(self.health());
         families.extend(self.saturation());
         families
@@ -168,6 +169,10 @@ impl Scrape {
             self.dropped(),
             total(declared::FAILOVER_NOT_KEPT, |c| &c.not_kept),
             total(declared::MESSAGE_LOG_DROPPED, |c| &c.message_log_dropped),
+            self.by_place(declared::RETRANSMISSIONS, ["to_backend", "to_client"], |c| {
+                &c.retransmissions
+            }),
+            total(declared::NOT_TRACKED, |c| &c.not_tracked),
             total(declared::OWN_REQUESTS, |c| &c.own_requests),
             self.by_place(
                 declared::FAILOVERS,
@@ -266,6 +271,7 @@ impl Scrape {
             family(declared::BACKEND_OUTCOMES, outcomes),
             family(declared::BACKEND_DIALOGS, of_each(|c| &c.dialogs)),
             family(declared::BACKEND_CALLS, of_each(|c| &c.calls)),
+            family(declared::BACKEND_TRANSACTIONS, of_each(|c| &c.transactions)),
             family(declared::BACKEND_WEIGHT, weights),
             family(declared::BACKEND_STATE, states),
         ]
@@ -415,6 +421,8 @@ fn sample<L: Into<String>>(
     }
     sample
 }
+
+mod times;
 
 #[cfg(test)]
 mod tests;

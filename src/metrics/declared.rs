@@ -12,7 +12,7 @@ pub enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
-    /// Counts in buckets of [`super::cells::BUCKETS_NS`], with sum and count.
+    /// Counts in buckets of [`super::cells::BUCKETS_NS`] or [`super::times`], with sum and count.
     Histogram,
 }
 
@@ -94,6 +94,12 @@ metrics! {
         "Further attempts of a request at another backend, by what the one before did.";
     FAILOVER_NOT_KEPT = Counter "sipring_failover_not_kept_total" []
         "Requests that went without failover: longer than 4 KiB, or too many at once.";
+    RETRANSMISSIONS = Counter "sipring_retransmissions_total" ["dir"]
+        "Requests that came again before their final response or right after it, by direction.";
+    NOT_TRACKED = Counter "sipring_transactions_not_tracked_total" []
+        "Requests that no count of load knows: too many at once, or without an RFC 3261 branch.";
+    SETUP_SECONDS = Histogram "sipring_setup_seconds" []
+        "From the INVITE of a call to its first 18x or 2xx, over all attempts.";
     OWN_REQUESTS = Counter "sipring_own_requests_total" []
         "ACKs and CANCELs made for attempts that were given up for another backend.";
     CALL_ATTEMPTS = Counter "sipring_call_attempts_total" []
@@ -114,6 +120,12 @@ metrics! {
         "Confirmed dialogs on each backend; what remains of one that is drained.";
     BACKEND_CALLS = Gauge "sipring_backend_calls" ["backend"]
         "Calls on each backend, confirmed or still being set up.";
+    BACKEND_TRANSACTIONS = Gauge "sipring_backend_transactions" ["backend"]
+        "Requests that wait for the final response of each backend.";
+    BACKEND_FIRST_RESPONSE = Histogram "sipring_backend_first_response_seconds" ["backend"]
+        "From a request to the first response of its backend, whatever that says.";
+    BACKEND_FINAL_RESPONSE = Histogram "sipring_backend_final_response_seconds" ["backend"]
+        "From a request to the final response of its backend; for an INVITE the ringing is in it.";
     BACKEND_STATE = Gauge "sipring_backend_state" ["backend", "state"]
         "1 for the state that the backend is in, 0 for the others.";
     BACKEND_WEIGHT = Gauge "sipring_backend_weight" ["backend"]

@@ -7,6 +7,7 @@ mod probes;
 mod reloads;
 mod socket_drops;
 pub mod status_codes;
+pub mod times;
 
 pub use cells::{BackendCells, BackendOutcome, Cell, Cells, Histogram};
 pub use collector::{Metrics, Source};

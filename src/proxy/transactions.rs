@@ -32,8 +32,11 @@ const LINGER_S: u32 = 2;
 struct Transaction {
     /// 0: empty.
     key: u64,
-    /// When its request came for the first time.
-    start_us: u64,
+    /// When its request came for the first time: the lower half of the clock, which comes round in 71
+    /// minutes.
+    start_us: u32,
+    /// From then to its first response upstream; see [`HEARD`].
+    heard_us: u32,
     /// From then to its current attempt.
     attempt_us: u32,
     /// The last second in which it is live.
@@ -58,6 +61,8 @@ const SETS_UP: u8 = 1 << 2;
 const AWAITED: u8 = 1 << 3;
 /// Its final response has come.
 const CLOSED: u8 = 1 << 4;
+/// A response of whatever attempt has gone upstream.
+const HEARD: u8 = 1 << 5;
 
 /// A request on its way.
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +94,8 @@ pub struct Timing {
     pub total_us: u32,
     /// Since it was sent to who answers now, microseconds: less than the other after a failover.
     pub attempt_us: u32,
+    /// From when the request came for the first time until the caller got a first response, microseconds.
+    pub heard_us: u32,
     /// It is the first word of who answers.
     pub first: bool,
     /// It is the first final one.
@@ -210,8 +217,13 @@ impl Transactions {
             return Heard::default();
         }
         let total_us = one.age_us(now);
+        if !one.is(HEARD) {
+            one.heard_us = total_us;
+            one.marks |= HEARD;
+        }
         let timing = Timing {
             total_us,
+            heard_us: one.heard_us,
             attempt_us: total_us - one.attempt_us.min(total_us),
             first: !one.is(FIRST),
             last: status >= 200,
@@ -322,6 +334,7 @@ impl Entry for Transaction {
     const EMPTY: Self = Self {
         key: 0,
         start_us: 0,
+        heard_us: 0,
         attempt_us: 0,
         expires_s: 0,
         backend: BackendId(0),
@@ -351,7 +364,8 @@ impl Transaction {
         let mark = |is: bool, mark: u8| if is { mark } else { 0 };
         Self {
             key: key.0,
-            start_us: now.us,
+            start_us: now.us as u32,
+            heard_us: 0,
             attempt_us: 0,
             expires_s: now.seconds().saturating_add(TRANSACTION_S),
             backend: sent.backend,
@@ -374,7 +388,7 @@ impl Transaction {
     }
 
     fn age_us(&self, now: Now) -> u32 {
-        u32::try_from(now.us.saturating_sub(self.start_us)).unwrap_or(u32::MAX)
+        (now.us as u32).wrapping_sub(self.start_us)
     }
 
     fn move_to(&mut self, counts: &mut Counts, backend: BackendId, now: Now) {

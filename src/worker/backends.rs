@@ -9,7 +9,7 @@ use super::core::Core;
 use crate::io::FileIndex;
 use crate::metrics::{BackendCells, BackendOutcome, Cells};
 use crate::pool::{BackendId, BackendSlot, Group, Load, Pool};
-use crate::proxy::{Egress, Now, SocketIndex};
+use crate::proxy::{Egress, Now, SocketIndex, Timing};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
@@ -154,6 +154,15 @@ impl Backends {
     pub(super) fn count_response(&self, slot: BackendSlot, class: usize) {
         if let Some(cells) = self.cells_of(slot) {
             cells.responses[class].increment();
+        }
+    }
+
+    /// Counts how long a backend took to its first and to its final response.
+    #[inline]
+    pub(super) fn count_times(&self, slot: BackendSlot, timing: &Timing) {
+        if let Some(cells) = self.cells_of(slot) {
+            timing.first_us().into_iter().for_each(|us| cells.first_response.observe(us));
+            timing.final_us().into_iter().for_each(|us| cells.final_response.observe(us));
         }
     }
 

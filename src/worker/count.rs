@@ -27,9 +27,11 @@ fn forwarded(cells: &Cells, kind: Forwarded) {
             increment(&cells.requests_to_clients, method as usize);
         }
         Forwarded::Own => cells.own_requests.increment(),
-        Forwarded::Response { status, settles, .. } => {
+        Forwarded::Response { status, settles, timing, .. } => {
             increment(&cells.responses, class(status));
             increment(&cells.response_codes, status_codes::place(status));
+            let setup_us = timing.and_then(|timing| timing.setup_us());
+            setup_us.into_iter().for_each(|us| cells.setup_seconds.observe(us));
             match settles {
                 Some(Settled::Call(result)) => increment(&cells.call_results, result as usize),
                 Some(Settled::Registration(result)) => {
@@ -70,6 +72,9 @@ pub(super) fn tally(cells: &Cells, tally: &Tally) {
     let failovers = cells.failovers.iter().zip(tally.failovers);
     routed.chain(tokens).chain(failovers).for_each(|(cell, value)| cell.set(value));
     cells.not_kept.set(tally.not_kept);
+    cells.not_tracked.set(tally.not_tracked);
+    let again = cells.retransmissions.iter().zip(tally.retransmissions);
+    again.for_each(|(cell, value)| cell.set(value));
 }
 
 /// Counts the end of a send.
@@ -101,7 +106,7 @@ mod tests {
     use super::*;
     use crate::pool::BackendId;
     use crate::proxy::{
-        Absorb, Answer, CallResult, Drop, Egress, Method, RegistrationResult, SocketIndex,
+        Absorb, Answer, CallResult, Drop, Egress, Method, RegistrationResult, SocketIndex, Timing,
     };
 
     fn forward(kind: Forwarded) -> Verdict {
@@ -182,6 +187,31 @@ mod tests {
         let all = requests.chain(&cells.call_results).chain(&cells.registrations);
         assert!(all.map(Cell::value).all(|value| value == 1));
         assert_eq!(cells.call_attempts.value(), 0);
+    }
+
+    #[test]
+    fn the_first_ringing_tells_how_long_the_setup_took() {
+        let cells = Cells::new(Vec::new());
+        for sets_up in [true, false] {
+            let timing = Some(Timing {
+                total_us: 700,
+                heard_us: 700,
+                attempt_us: 300,
+                first: true,
+                last: false,
+                sets_up,
+                retransmissions: 0,
+            });
+            let kind = Forwarded::Response {
+                status: 180,
+                from: None,
+                begins: true,
+                settles: None,
+                timing,
+            };
+            verdict(&cells, &forward(kind));
+        }
+        assert_eq!(cells.setup_seconds.sum_us.value(), 700, "over all attempts, and once");
     }
 
     #[test]

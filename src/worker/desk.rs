@@ -207,10 +207,12 @@ impl<C: Core> Desk<C> {
                 if let Some(backend) = egress.backend {
                     self.note_request(backend, &egress);
                 }
-                if let Forwarded::Response { status, from: Some(backend), begins, .. } = kind
+                if let Forwarded::Response { status, from: Some(backend), begins, timing, .. } =
+                    kind
                     && let Some(slot) = self.pool.by_id(backend)
                 {
                     self.backends.count_response(slot, count::class(status));
+                    timing.iter().for_each(|timing| self.backends.count_times(slot, timing));
                     if let Some(outcome) = count::outcome(status, begins) {
                         self.backends.count_outcome(slot, outcome);
                     }

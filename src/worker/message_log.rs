@@ -5,7 +5,7 @@
 use super::core::Core;
 use super::desk::Desk;
 use crate::pool::BackendId;
-use crate::proxy::{Egress, Forwarded, Method, Now, Verdict};
+use crate::proxy::{Forwarded, Method, Now, Timing, Verdict};
 use crate::sip::Message;
 use rtrb::{Consumer, Producer, RingBuffer};
 use siphasher::sip::SipHasher24;
@@ -55,6 +55,8 @@ pub struct Line {
     pub method: Method,
     /// We have answered ourselves.
     pub own: bool,
+    /// What its transaction tells; `None`: our own answer, or a response that was repeated.
+    pub timing: Option<Timing>,
     call_id: [u8; CALL_ID_MAX],
     call_id_len: u8,
 }
@@ -105,21 +107,35 @@ impl<C: Core> Desk<C> {
         slot: &crate::io::buffers::SendSlot,
     ) {
         let Some(pen) = &mut self.pen else { return };
-        let (status, egress, backend, len) = match *verdict {
-            Verdict::Forward { egress, len, kind: Forwarded::Response { status, from, .. } } => {
-                (status, egress, from, len)
+        let (sent, len) = match *verdict {
+            Verdict::Forward { egress, len, kind } => {
+                let Forwarded::Response { status, from: backend, timing, .. } = kind else {
+                    return;
+                };
+                (Sent { status, to: egress.to, backend, own: false, timing }, len)
             }
-            Verdict::Reply { egress, len, answer } => (answer.status(), egress, None, len),
+            Verdict::Reply { egress, len, answer } => {
+                let status = answer.status();
+                (Sent { status, to: egress.to, backend: None, own: true, timing: None }, len)
+            }
             _ => return,
         };
-        if pen.rule.wants_status(status) {
-            let own = matches!(verdict, Verdict::Reply { .. });
+        if pen.rule.wants_status(sent.status) {
             let bytes = &self.driver.message(slot)[..len];
-            if !pen.write(now, bytes, (status, egress, backend, own)) {
+            if !pen.write(now, bytes, sent) {
                 self.cells.message_log_dropped.increment();
             }
         }
     }
+}
+
+/// What is known of a response beside its bytes.
+struct Sent {
+    status: u16,
+    to: SocketAddr,
+    backend: Option<BackendId>,
+    own: bool,
+    timing: Option<Timing>,
 }
 
 impl Pen {
@@ -128,7 +144,7 @@ impl Pen {
         &mut self,
         now: Now,
         bytes: &[u8],
-        (status, egress, backend, own): (u16, Egress, Option<BackendId>, bool),
+        Sent { status, to, backend, own, timing }: Sent,
     ) -> bool {
         let Some(message) = Message::parse(bytes) else { return true };
         let (Ok(call_id), Ok((_, method))) = (message.call_id(), message.cseq()) else {
@@ -141,11 +157,12 @@ impl Pen {
         let len = call_id.len().min(CALL_ID_MAX);
         let mut line = Line {
             us: now.us,
-            peer: egress.to,
+            peer: to,
             backend,
             status,
             method: Method::of(method.of(bytes)),
             own,
+            timing,
             call_id: [0; CALL_ID_MAX],
             call_id_len: len as u8,
         };

@@ -47,5 +47,12 @@ fn usr1_begins_a_new_file_and_no_line_is_lost() {
     let of_calls =
         values.iter().filter(|line| line["method"] == "INVITE" && line["by"] == "backend");
     assert!(of_calls.clone().count() > 20);
-    of_calls.for_each(|line| assert!(names.contains(&line["backend"]), "{line}"));
+    of_calls.clone().for_each(|line| assert!(names.contains(&line["backend"]), "{line}"));
+    // Whose response was repeated has no times; most were not.
+    let timed = of_calls.filter(|line| {
+        let times = (line["t_first_ms"].as_f64(), line["t_final_ms"].as_f64());
+        matches!(times, (Some(first), Some(last)) if 0.0 <= first && first <= last)
+            && line["retrans"].as_u64().is_some()
+    });
+    assert!(timed.count() > 20);
 }

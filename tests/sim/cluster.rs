@@ -98,6 +98,16 @@ impl Cluster {
         self.nodes.iter().flat_map(|node| &node.shards).map(Proxy::dialogs).sum()
     }
 
+    /// Every count is what the tables hold, in every shard.
+    pub(crate) fn check_invariants(&self) {
+        self.nodes.iter().flat_map(|node| &node.shards).for_each(Proxy::check_invariants);
+    }
+
+    /// Requests whose final response the nodes await.
+    pub(crate) fn transactions(&self) -> usize {
+        self.nodes.iter().flat_map(|node| &node.shards).map(Proxy::transactions).sum()
+    }
+
     /// One datagram to us: the network chooses the node by its flow, the node the shard by Call-ID.
     pub(crate) fn handle(&mut self, now: Now, datagram: &Datagram) -> Result<Datagram, String> {
         let text = datagram.text.as_bytes();

@@ -175,6 +175,7 @@ impl Simulation {
     }
 
     fn disrupt(&mut self, disruption: Disruption) {
+        self.cluster.check_invariants();
         match disruption {
             Disruption::Restart => {
                 let node = self.random.between(0, self.cluster.nodes() as u64);
@@ -257,6 +258,9 @@ impl Simulation {
             }
         }
         assert_eq!(self.agents.len(), 2 * self.plans.len(), "every call has two parties");
+        // The last call is over for longer than anything is awaited.
+        self.cluster.check_invariants();
+        assert_eq!(self.cluster.transactions(), 0, "open transactions are left");
     }
 }
 

@@ -64,6 +64,24 @@ fn every_declared_metric_is_scraped_and_nothing_else() {
 }
 
 #[test]
+fn times_are_scraped_by_backend_and_summed_over_the_workers() {
+    let source = source();
+    let one = source.pool.load().backends()[0].id;
+    for cells in &source.cells {
+        cells.backends.of(one).expect("its cells").first_response.observe(400);
+        cells.setup_seconds.observe(40_000_000);
+    }
+    let (text, workers) = (text(&source), source.cells.len());
+    let first = "sipring_backend_first_response_seconds";
+    assert_line(&text, &format!("{first}_bucket{{backend=\"one\",le=\"0.000375\"}} 0"));
+    assert_line(&text, &format!("{first}_bucket{{backend=\"one\",le=\"0.0005\"}} {workers}"));
+    assert_line(&text, &format!("{first}_count{{backend=\"one\"}} {workers}"));
+    assert_line(&text, &format!("{first}_count{{backend=\"two\"}} 0"));
+    assert_line(&text, "sipring_setup_seconds_bucket{le=\"32.768\"} 0");
+    assert_line(&text, &format!("sipring_setup_seconds_sum {}", 40 * workers));
+}
+
+#[test]
 fn every_series_exists_from_the_start() {
     let text = text(&source());
     assert_line(&text, "sipring_backend_requests_total{backend=\"one\"} 0");

@@ -86,7 +86,8 @@ fn times_are_told_once_each() {
     shard.wait(5);
     let heard = shard.response(7, A, 200);
     assert_eq!(timing(heard), (None, None, Some(10_000)));
-    assert_eq!(heard.timing.map(|timing| timing.retransmissions), Some(1));
+    let told = heard.timing.expect("a timing");
+    assert_eq!((told.retransmissions, told.heard_us, told.total_us), (1, 3000, 10_000));
     assert_eq!(shard.response(7, A, 200).timing, None);
 }
 
@@ -101,9 +102,20 @@ fn after_a_failover_the_backend_is_timed_from_its_own_attempt_on() {
     shard.wait(4);
     let timing = shard.response(7, B, 180).timing.expect("a timing");
     assert_eq!((timing.first_us(), timing.setup_us()), (Some(4000), Some(1_004_000)));
+    assert_eq!(timing.heard_us, 0, "the caller got the 100 of the first attempt");
     // The abandoned one answers after all: the request is over, and nobody was timed.
     assert_eq!(shard.response(7, A, 200).timing, None);
     assert_eq!((shard.open_on(A), shard.open_on(B)), ((0, 0), (0, 0)));
+}
+
+#[test]
+fn times_are_right_while_the_lower_half_of_the_clock_comes_round() {
+    let mut shard = shard(4);
+    shard.now = Now { us: u64::from(u32::MAX) - 999 };
+    shard.request(7, sent(A));
+    shard.wait(5);
+    let timing = shard.response(7, A, 200).timing.expect("a timing");
+    assert_eq!((timing.heard_us, timing.total_us), (5000, 5000));
 }
 
 #[test]
