@@ -59,9 +59,9 @@ fn wrong_command_lines_exit_2() {
         &["run"],
         &["check"],
         &["run", "--listen", "tcp:127.0.0.1:5060", "--backend", "127.0.0.1:5070"],
-        &["run", "--listen", "udp:127.0.0.1:5060", "--backend", "127.0.0.1:5070,priority=1"],
+        &["run", "--listen", "udp:127.0.0.1:5060", "--backend", "127.0.0.1:5070,priority=65536"],
         &["run", "--listen", "udp:127.0.0.1:5060", "--backend", "127.0.0.1:5060"],
-        &["check", "--listen", "udp:127.0.0.1:5060", "--backend", "proxy:5070"],
+        &["check", "--listen", "udp:127.0.0.1:5060", "--backend", "proxy_1:5070"],
     ] {
         let (code, out, err) = run(arguments);
         assert_eq!((code, out.as_str()), (2, ""), "{arguments:?}\n{err}");
