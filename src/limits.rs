@@ -16,6 +16,9 @@ pub const BACKENDS_MAX: usize = 4096;
 /// `[[pool]]`s in one config: a place among them is 8 bits, and each worker has a turn for each.
 pub const GROUPS_MAX: usize = 64;
 
+/// Backends by name: each costs some questions to DNS whenever its records run out.
+pub const NAMES_MAX: usize = 256;
+
 /// Ports towards the backends that are all bound, whatever the number of workers.
 pub const BACKEND_PORTS_MAX: usize = 256;
 

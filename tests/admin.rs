@@ -48,6 +48,7 @@ fn config() -> Config {
         work: WORK,
         record_route: true,
         path: PathMode::Always,
+        dns: sipring::config::DnsConfig::default(),
         limits: Limits {
             max_message: 65_507,
             pins: 1000,

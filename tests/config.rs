@@ -8,6 +8,8 @@ mod example;
 mod flags;
 #[path = "config/keys.rs"]
 mod keys;
+#[path = "config/names.rs"]
+mod names;
 #[path = "config/never_panics.rs"]
 mod never_panics;
 #[path = "config/pools.rs"]
@@ -244,6 +246,9 @@ fn edges_of_ranges_are_inside() {
     for (key, edges) in [
         ("workers = ", ["1", "32"]),
         ("[limits]\nmax_message = ", ["1024", "65535"]),
+        ("[dns]\ntimeout = ", ["\"50ms\"", "\"1m\""]),
+        ("[dns]\nttl_min = ", ["\"1s\"", "\"1h\""]),
+        ("[dns]\nttl_max = ", ["\"5s\"", "\"1d\""]),
         ("[limits]\npins = ", ["1000", "100_000_000"]),
         ("[limits]\ndialog_idle = ", ["\"32s\"", "\"30d\""]),
         ("[limits]\nregistration_idle = ", ["\"32s\"", "\"30d\""]),

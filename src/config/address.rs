@@ -2,6 +2,7 @@
 
 use super::report::{nearest, quoted};
 use super::values::{Fault, number};
+use super::{Host, Transport};
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
@@ -16,7 +17,7 @@ pub(super) fn listener(text: &str) -> Result<SocketAddr, Fault> {
                 .help(format!("did you mean \"udp:{}\"?", shortened(text))));
         }
     };
-    let address = socket_address(text, at, Names::NeverHere, SIP_PORT)?;
+    let address = socket_address(text, at, SIP_PORT)?;
     let wrong = |what| refuse(text, at, what, "expected an address of this machine");
     match address.ip() {
         ip if ip.is_multicast() => wrong("a multicast address"),
@@ -25,10 +26,33 @@ pub(super) fn listener(text: &str) -> Result<SocketAddr, Fault> {
     }
 }
 
-/// The address of a backend: transport and port may be left out (udp, 5060).
-pub(super) fn backend(text: &str) -> Result<SocketAddr, Fault> {
-    let at = transport(text)?.unwrap_or(0);
-    let address = socket_address(text, at, Names::Later, SIP_PORT)?;
+/// `address` of a backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Backend {
+    Address(SocketAddr),
+    Name(Host),
+}
+
+/// The address or name of a backend: transport and port may be left out. Of an address they are udp
+/// and 5060 then; of a name DNS says them.
+pub(super) fn backend(text: &str) -> Result<Backend, Fault> {
+    let transport = transport(text)?;
+    let at = transport.unwrap_or(0);
+    let parts = split(text, at)?;
+    let host = &text[parts.host.clone()];
+    if parts.ip(text)?.is_none() && is_host_name(host) && !is_nearly_an_address(host) {
+        let (name, port) = (host.trim_end_matches('.').to_ascii_lowercase(), parts.port()?);
+        return Ok(Backend::Name(Host {
+            name,
+            port,
+            transport: transport.map(|_| Transport::Udp),
+        }));
+    }
+    backend_address(text, at).map(Backend::Address)
+}
+
+fn backend_address(text: &str, at: usize) -> Result<SocketAddr, Fault> {
+    let address = socket_address(text, at, SIP_PORT)?;
     let wrong = |what| refuse(text, at, what, "expected the address of one backend");
     match address.ip() {
         ip if ip.is_unspecified() => wrong("the unspecified address"),
@@ -40,7 +64,16 @@ pub(super) fn backend(text: &str) -> Result<SocketAddr, Fault> {
 
 /// `[admin] listen`: the port may be left out (9060).
 pub(super) fn admin(text: &str) -> Result<SocketAddr, Fault> {
-    socket_address(text, 0, Names::NeverHere, ADMIN_PORT)
+    socket_address(text, 0, ADMIN_PORT)
+}
+
+/// A name server: the port may be left out (53).
+pub(super) fn name_server(text: &str) -> Result<SocketAddr, Fault> {
+    let address = socket_address(text, 0, DNS_PORT)?;
+    if address.ip().is_unspecified() || address.ip().is_multicast() {
+        return refuse(text, 0, "no address of a name server", "expected where one listens");
+    }
+    Ok(address)
 }
 
 /// `advertise`: a host name or address, IPv6 in brackets, and perhaps a port.
@@ -96,13 +129,6 @@ pub(super) fn any_network(text: &str) -> Result<IpNet, Fault> {
             .help(format!("did you mean \"{}\"?", network.trunc())));
     }
     Ok(network)
-}
-
-/// What a host that is no address may be.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Names {
-    NeverHere,
-    Later,
 }
 
 /// Host and port as ranges of the text.
@@ -165,25 +191,16 @@ fn transport(text: &str) -> Result<Option<usize>, Fault> {
     })
 }
 
-fn socket_address(text: &str, at: usize, names: Names, port: u16) -> Result<SocketAddr, Fault> {
+fn socket_address(text: &str, at: usize, port: u16) -> Result<SocketAddr, Fault> {
     let parts = split(text, at)?;
     if let Some(ip) = parts.ip(text)? {
         return Ok(SocketAddr::new(ip, parts.port()?.unwrap_or(port)));
     }
     let host = &text[parts.host.clone()];
-    if is_host_name(host) && host.bytes().any(|byte| byte.is_ascii_alphabetic()) {
+    if is_host_name(host) && !is_nearly_an_address(host) {
         let title = format!("{} is a name, not an address", quoted(host));
-        let (label, help) = match names {
-            Names::Later => (
-                "backends by name come with a later version",
-                "write its address, such as \"10.0.0.11:5060\" or \"[2001:db8::11]:5060\"",
-            ),
-            Names::NeverHere => (
-                "expected an address of this machine",
-                "such as 127.0.0.1, [::1], or 0.0.0.0 for every IPv4 address",
-            ),
-        };
-        return Err(Fault::new(parts.host, title, label).help(help));
+        return Err(Fault::new(parts.host, title, "expected an address of this machine")
+            .help("such as 127.0.0.1, [::1], or 0.0.0.0 for every IPv4 address"));
     }
     Err(not_an_address(text, parts.host, "expected an IPv4 address, or an IPv6 one in brackets"))
 }
@@ -293,6 +310,12 @@ pub(super) fn is_host_name(host: &str) -> bool {
         && top.starts_with(|letter: char| letter.is_ascii_alphabetic())
 }
 
+/// `10.0.0.1l`: most likely a misspelt address.
+fn is_nearly_an_address(host: &str) -> bool {
+    let number = |label: &&str| label.bytes().all(|byte| byte.is_ascii_digit());
+    host.split('.').filter(number).count() == 3 && host.split('.').count() == 4
+}
+
 /// What a suggestion repeats of the text.
 fn shortened(text: &str) -> String {
     text.chars().take(60).collect()
@@ -300,6 +323,8 @@ fn shortened(text: &str) -> String {
 
 /// RFC 3261 section 19.1.2: the default port of UDP.
 const SIP_PORT: u16 = 5060;
+
+const DNS_PORT: u16 = 53;
 
 const ADMIN_PORT: u16 = 9060;
 
@@ -309,7 +334,7 @@ const TRANSPORTS_LATER: [&str; 4] = ["tcp", "tls", "ws", "wss"];
 mod tests {
     use super::*;
 
-    fn title(result: Result<SocketAddr, Fault>) -> String {
+    fn title<T: std::fmt::Debug>(result: Result<T, Fault>) -> String {
         result.unwrap_err().title
     }
 
@@ -323,7 +348,8 @@ mod tests {
             ("[2001:db8::1]", "[2001:db8::1]:5060"),
             ("udp:[2001:db8::1]:5061", "[2001:db8::1]:5061"),
         ] {
-            assert_eq!(backend(text), Ok(address.parse().unwrap()), "{text}");
+            let address = address.parse().unwrap();
+            assert_eq!(backend(text), Ok(Backend::Address(address)), "{text}");
         }
     }
 
@@ -347,14 +373,38 @@ mod tests {
             ("[10.0.0.1]:5060", "`10.0.0.1` is not an address"),
             ("[::1", "`[::1` has an open bracket"),
             ("[::1]5060", "unexpected `5060` behind the address"),
-            ("proxy-1.example.com:5060", "`proxy-1.example.com` is a name, not an address"),
-            ("proxy:5060", "`proxy` is a name, not an address"),
+            ("proxy-1.example.com:0", "port `0` is out of range"),
+            ("10.0.0.1l", "`10.0.0.1l` is not an address"),
+            ("a_b.example.com", "`a_b.example.com` is not an address"),
+            ("proxy..example.com", "`proxy..example.com` is not an address"),
+            ("tcp:proxies.example.com", "transport `tcp` comes with a later version"),
+            ("upd:proxies.example.com", "unknown transport `upd`"),
             ("tcp:10.0.0.11:5060", "transport `tcp` comes with a later version"),
             ("wss:10.0.0.11", "transport `wss` comes with a later version"),
             ("upd:10.0.0.11", "unknown transport `upd`"),
             ("sip:10.0.0.11:5060", "unknown transport `sip`"),
         ] {
             assert_eq!(title(backend(text)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_backend_may_have_a_name() {
+        let host = |name: &str, port, transport| Host { name: name.to_owned(), port, transport };
+        let udp = Some(Transport::Udp);
+        for (text, expected) in [
+            ("proxies.example.com", host("proxies.example.com", None, None)),
+            ("Proxies.Example.COM.", host("proxies.example.com", None, None)),
+            ("proxies.example.com:5070", host("proxies.example.com", Some(5070), None)),
+            ("udp:proxies.example.com", host("proxies.example.com", None, udp)),
+            ("udp:proxies.example.com:1", host("proxies.example.com", Some(1), udp)),
+            ("proxy:5060", host("proxy", Some(5060), None)),
+            ("proxy", host("proxy", None, None)),
+            ("10.0.example", host("10.0.example", None, None)),
+        ] {
+            assert_eq!(backend(text), Ok(Backend::Name(expected.clone())), "{text}");
+            let again = backend(&expected.to_string());
+            assert_eq!(again, Ok(Backend::Name(expected)), "as it is shown");
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod listeners;
 
+use super::dns;
 use super::messages;
 use super::show::{log_level, path, state};
 use super::values::{show_duration, show_duration_ms};
@@ -107,40 +108,50 @@ fn in_pool(old: &PoolConfig, new: &PoolConfig, named: bool, changes: &mut Vec<St
     health(&old.health, &new.health, &mut value);
 }
 
-type Members<'a> = Vec<(&'a str, &'a BackendConfig)>;
+/// The pool of each backend, and its address as it is written.
+type Members<'a> = Vec<(&'a str, String, &'a BackendConfig)>;
 
 fn members(pools: &[PoolConfig]) -> Members<'_> {
-    let named = pools.iter().map(|pool| (pool.name.as_str(), &pool.backends));
-    named.flat_map(|(name, all)| all.iter().map(move |backend| (name, backend))).collect()
+    let of_pool = |pool| {
+        let entries = PoolConfig::entries(pool);
+        entries.map(|(address, one)| (pool.name.as_str(), address, one)).collect::<Vec<_>>()
+    };
+    pools.iter().flat_map(of_pool).collect()
 }
 
+/// Pool, address and the rest.
+type ByName<'a> = HashMap<&'a str, (&'a str, &'a str, &'a BackendConfig)>;
+
 fn backends(old: &Members<'_>, new: &Members<'_>, changes: &mut Vec<String>) {
-    let by_name = |list: &Members<'_>| -> HashMap<String, (String, BackendConfig)> {
-        let entry = |(pool, one): &(&str, &BackendConfig)| {
-            (one.name.clone(), ((*pool).to_owned(), (*one).clone()))
+    fn by_name<'a>(list: &'a Members<'a>) -> ByName<'a> {
+        let entry = |(pool, address, one): &'a (&str, String, &BackendConfig)| {
+            (&*one.name, (*pool, &**address, *one))
         };
         list.iter().map(entry).collect()
-    };
+    }
     let (before, after) = (by_name(old), by_name(new));
-    for (pool, backend) in new {
+    for (pool, address, backend) in new {
         let name = &backend.name;
-        let Some((was_in, was)) = before.get(name) else {
-            changes.push(format!("backend {name:?} added ({})", backend.address));
+        let Some((was_in, was_at, was)) = before.get(&**name) else {
+            changes.push(format!("backend {name:?} added ({address})"));
             continue;
         };
         if was_in != pool {
             changes.push(format!("backend {name:?}: pool {was_in} -> {pool}"));
         }
+        if was_at != address {
+            changes.push(format!("backend {name:?}: address {was_at} -> {address}"));
+        }
         backend_changed(was, backend, changes);
     }
-    for (_, backend) in old.iter().filter(|(_, one)| !after.contains_key(&one.name)) {
-        changes.push(format!("backend {:?} removed ({})", backend.name, backend.address));
+    for (_, address, backend) in old.iter().filter(|(.., one)| !after.contains_key(&*one.name)) {
+        changes.push(format!("backend {:?} removed ({address})", backend.name));
     }
     // In the order of the pools, which has a line of its own: within each pool.
-    let order = |list: &Members<'_>, other: &HashMap<String, (String, BackendConfig)>| {
+    let order = |list: &Members<'_>, other: &ByName<'_>| {
         let mut order: Vec<(String, String)> =
-            list.iter().map(|(pool, one)| ((*pool).to_owned(), one.name.clone())).collect();
-        order.retain(|(pool, name)| other.get(name).is_some_and(|(other, _)| other == pool));
+            list.iter().map(|(pool, _, one)| ((*pool).to_owned(), one.name.clone())).collect();
+        order.retain(|(pool, name)| other.get(&**name).is_some_and(|(other, ..)| other == pool));
         order.sort_by(|(one, _), (other, _)| one.cmp(other));
         order
     };
@@ -160,7 +171,6 @@ fn backend_changed(was: &BackendConfig, is: &BackendConfig, changes: &mut Vec<St
         let all: Vec<_> = one.sources.iter().map(ToString::to_string).collect();
         format!("[{}]", all.join(", "))
     };
-    value("address", was.address.to_string(), is.address.to_string());
     value("weight", was.weight.to_string(), is.weight.to_string());
     value("state", state(was.state).to_owned(), state(is.state).to_owned());
     value("source", list(was), list(is));
@@ -223,6 +233,7 @@ fn settings(old: &Config, new: &Config, changes: &mut Vec<String>) {
     };
     let seconds = show_duration;
     work::diff(&old.work, &new.work, &mut value);
+    dns::diff(&old.dns, &new.dns, &mut value);
     value("record_route", old.record_route.to_string(), new.record_route.to_string());
     value("path", path(old.path).to_owned(), path(new.path).to_owned());
     let (was, is) = (&old.limits, &new.limits);

@@ -10,7 +10,8 @@ use super::report::{Place, Problem, Report};
 use super::route::{RawRoute, route};
 use super::values::{Fault, backend_ports, duration_s, key, name, one_of, socket_path};
 use super::values::{header_name, source_header};
-use super::{BackendPorts, HealthConfig, Limits, LogLevel, address, health, policy, work};
+use super::{BackendPorts, HealthConfig, Host, Limits, LogLevel};
+use super::{address, dns, health, policy, work};
 use crate::limits::{MESSAGE_SIZE_MAX, WORKERS_MAX};
 use crate::pool::{HashTable, Intake, Policy, State};
 use crate::proxy::{Key, Method, PathMode, TRIES_MAX};
@@ -33,6 +34,7 @@ pub(super) struct Raw {
     pub(super) pools: Vec<RawPool>,
     pub(super) routes: Vec<RawRoute>,
     pub(super) work: Option<[u16; Method::ALL.len()]>,
+    pub(super) dns: dns::RawDns,
     pub(super) limits: Limits,
     pub(super) current_key: Option<At<Key>>,
     pub(super) previous_key: Option<At<Key>>,
@@ -59,17 +61,36 @@ pub(super) struct RawPool {
     pub(super) bound_percent: Option<At<u16>>,
     pub(super) source_header: Option<String>,
     pub(super) health: HealthConfig,
-    pub(super) backends: Vec<RawBackend>,
+    pub(super) backends: Vec<RawBackend<SocketAddr>>,
+    pub(super) names: Vec<RawBackend<Host>>,
+}
+
+impl RawPool {
+    /// Adds one that has an address or a name.
+    pub(super) fn add(&mut self, backend: RawBackend<address::Backend>) {
+        match backend.address.value.clone() {
+            address::Backend::Address(address) => self.backends.push(backend.at(address)),
+            address::Backend::Name(host) => self.names.push(backend.at(host)),
+        }
+    }
 }
 
 #[derive(Debug)]
-pub(super) struct RawBackend {
+pub(super) struct RawBackend<A> {
     pub(super) name: Option<At<String>>,
-    pub(super) address: At<SocketAddr>,
+    pub(super) address: At<A>,
     pub(super) weight: Option<u16>,
     pub(super) state: Option<State>,
     pub(super) sources: Vec<IpNet>,
     pub(super) intake: Intake,
+}
+
+impl<A> RawBackend<A> {
+    fn at<B>(self, address: B) -> RawBackend<B> {
+        let Self { name, address: At { place, .. }, weight, state, sources, intake } = self;
+        let address = At { value: address, place };
+        RawBackend { name, address, weight, state, sources, intake }
+    }
 }
 
 /// Reads the file's text, which is already in the report at `file`. `None` after a problem.
@@ -105,6 +126,9 @@ fn top_level(mut top: Table<'_>) -> Raw {
     raw.pools = top.tables("pool", "[[pool]]").into_iter().map(pool).collect();
     raw.routes = top.tables("route", "[[route]]").into_iter().filter_map(route).collect();
     raw.work = top.table("work", "[work]").map(work::work);
+    if let Some(table) = top.table("dns", "[dns]") {
+        raw.dns = dns::dns(table);
+    }
     if let Some(table) = top.table("limits", "[limits]") {
         raw.limits = limits(table);
     }
@@ -133,7 +157,7 @@ fn listener(mut table: Table<'_>) -> Option<RawListener> {
 }
 
 fn pool(mut table: Table<'_>) -> RawPool {
-    let pool = RawPool {
+    let mut pool = RawPool {
         place: Some(table.place()),
         name: table.parsed("name", "\"default\"", name),
         policy: table.parsed("policy", "\"call-id-hash\"", policy::policy),
@@ -146,13 +170,14 @@ fn pool(mut table: Table<'_>) -> RawPool {
         health: table
             .table("health", "[pool.health]")
             .map_or_else(Default::default, health::health),
-        backends: table.tables("backend", BACKEND).into_iter().filter_map(backend).collect(),
+        ..RawPool::default()
     };
+    table.tables("backend", BACKEND).into_iter().filter_map(backend).for_each(|one| pool.add(one));
     table.finish(&[]);
     pool
 }
 
-fn backend(mut table: Table<'_>) -> Option<RawBackend> {
+fn backend(mut table: Table<'_>) -> Option<RawBackend<address::Backend>> {
     let name = table.parsed("name", "\"proxy-1\"", name);
     let address = table.required("address", "\"10.0.0.11:5060\"", address::backend);
     let weight = table.integer("weight", WEIGHT).map(|at| at.value as u16);

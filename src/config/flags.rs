@@ -19,8 +19,8 @@ use crate::pool::Intake;
 pub struct Flags {
     /// `--listen TRANSPORT:ADDR`, each one.
     pub listen: Vec<String>,
-    /// `--backend [TRANSPORT:]ADDR[,weight=N][,priority=N][,backup][,dialogs_max=N][,calls_per_second_max=N]
-    /// [,name=S]`, each one.
+    /// `--backend [TRANSPORT:]ADDR|NAME[,weight=N][,priority=N][,backup][,dialogs_max=N]
+    /// [,calls_per_second_max=N][,name=S]`, each one.
     pub backend: Vec<String>,
     /// `--policy NAME`.
     pub policy: Option<String>,
@@ -56,7 +56,8 @@ pub(super) fn apply(flags: &Flags, raw: &mut Raw, report: &mut Report) {
     if let Some(pool) = raw.pools.first_mut() {
         pool.health.enabled &= !flags.no_health;
         replace(&mut pool.policy, "--policy", &flags.policy, report, policy);
-        pool.backends.extend(flags.backend.iter().filter_map(|text| backend(text, report)));
+        let backends = flags.backend.iter().filter_map(|text| backend(text, report));
+        backends.for_each(|one| pool.add(one));
     }
 }
 
@@ -103,19 +104,27 @@ fn part<T>(
     None
 }
 
-/// A backend as `--backend` has it, alone.
+/// A backend with an address as `--backend` has it, alone.
 ///
 /// # Errors
 /// A report of every problem found.
 pub fn backend_of(text: &str) -> Result<BackendConfig, Report> {
-    let mut report = Report::default();
-    match backend(text, &mut report) {
-        Some(raw) if !report.has_errors() => Ok(config_of(&raw)),
+    let (mut report, mut pool) = (Report::default(), RawPool::default());
+    backend(text, &mut report).into_iter().for_each(|one| pool.add(one));
+    if let Some(name) = pool.names.first() {
+        report.add(
+            Problem::error("a backend by name cannot be added at run time")
+                .at(name.address.place, "expected an address")
+                .help("write the name into the file and reload, or give one of its addresses"),
+        );
+    }
+    match pool.backends.first() {
+        Some(raw) if !report.has_errors() => Ok(config_of(raw)),
         _ => Err(report),
     }
 }
 
-fn backend(text: &str, report: &mut Report) -> Option<RawBackend> {
+fn backend(text: &str, report: &mut Report) -> Option<RawBackend<address::Backend>> {
     let whole = report.flag("--backend", text);
     let mut pieces = text.split(',');
     let first = pieces.next().unwrap_or_default();

@@ -8,11 +8,13 @@
 
 mod address;
 mod diff;
+mod dns;
 mod file;
 mod flags;
 mod health;
 mod load;
 mod messages;
+mod names;
 mod policy;
 mod pools;
 mod reader;
@@ -24,10 +26,12 @@ mod values;
 mod work;
 
 pub use diff::Diff;
+pub use dns::DnsConfig;
 pub use flags::{Flags, backend_of};
 pub use health::HealthConfig;
 pub use load::{FILE_SIZE_MAX, Loaded, Text, load, read};
 pub use messages::MessageLogConfig;
+pub use names::{Host, NamedBackends, Transport};
 pub use report::Report;
 pub use route::RouteConfig;
 
@@ -57,6 +61,8 @@ pub struct Config {
     pub record_route: bool,
     /// Path in REGISTER.
     pub path: PathMode,
+    /// How names of backends are looked up.
+    pub dns: DnsConfig,
     /// Bounds.
     pub limits: Limits,
     /// Keys and seed, equal on every node.
@@ -106,8 +112,10 @@ pub struct PoolConfig {
     pub source_header: Option<String>,
     /// How its backends are probed.
     pub health: HealthConfig,
-    /// At least one.
+    /// Those with an address; together with `names` at least one.
     pub backends: Vec<BackendConfig>,
+    /// Those that DNS leads to.
+    pub names: Vec<NamedBackends>,
 }
 
 impl PoolConfig {
@@ -121,7 +129,15 @@ impl PoolConfig {
             source_header: None,
             health: HealthConfig::default(),
             backends,
+            names: Vec::new(),
         }
+    }
+
+    /// Every `[[pool.backend]]`, as its address is written and as what it is: those with an address
+    /// first, then those with a name.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (String, &BackendConfig)> {
+        let fixed = self.backends.iter().map(|backend| (backend.address.to_string(), backend));
+        fixed.chain(self.names.iter().map(|names| (names.host.to_string(), &names.like)))
     }
 }
 

@@ -3,10 +3,11 @@
 use super::file::{RawBackend, RawPool};
 use super::policy::{goes_by_header, of_pool};
 use super::report::{Problem, Report};
-use super::{BackendConfig, PoolConfig, RouteConfig};
+use super::{BackendConfig, PoolConfig, RouteConfig, names};
 use crate::limits::{BACKENDS_MAX, GROUPS_MAX};
 use crate::pool::{BackendSpec, GroupSpec, Pool, PoolError, State};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 
 impl PoolConfig {
     /// What a snapshot is told of this pool.
@@ -90,7 +91,7 @@ fn pools_agree(pools: &[RawPool], report: &mut Report) {
                 None => problem.help(format!("without a name it is `{DEFAULT_NAME}`: name it")),
             });
         }
-        if pool.backends.is_empty() {
+        if pool.backends.is_empty() && pool.names.is_empty() {
             report.add(
                 Problem::error("there is no backend").at(pool.place, "this pool is empty").help(
                     "give --backend 10.0.0.11:5060, or a file with [[pool.backend]] address = \
@@ -143,8 +144,10 @@ fn backends_agree(pools: &[RawPool], report: &mut Report) {
 fn config(raw: RawPool, report: &mut Report) -> PoolConfig {
     let policy = of_pool(&raw, report);
     let backends: Vec<BackendConfig> = raw.backends.iter().map(config_of).collect();
+    let names: Vec<_> = raw.names.iter().map(names::named).collect();
+    let all = || backends.iter().chain(names.iter().map(|one| &one.like));
     let takes_calls = |backend: &BackendConfig| backend.state == State::Ready && backend.weight > 0;
-    if !backends.is_empty() && !backends.iter().any(takes_calls) {
+    if all().next().is_some() && !all().any(takes_calls) {
         report.add(
             Problem::warning("no backend takes new calls")
                 .at(raw.place, "all are drained, down, or have weight 0")
@@ -160,24 +163,30 @@ fn config(raw: RawPool, report: &mut Report) -> PoolConfig {
         source_header: raw.source_header,
         health: raw.health,
         backends,
+        names,
     }
 }
 
-/// A backend that is good, with its defaults.
-pub(super) fn config_of(backend: &RawBackend) -> BackendConfig {
+/// A backend with the defaults.
+pub(super) fn backend<A>(name: String, address: SocketAddr, raw: &RawBackend<A>) -> BackendConfig {
     BackendConfig {
-        address: backend.address.value,
-        weight: backend.weight.unwrap_or(1),
-        state: backend.state.unwrap_or(State::Ready),
-        name: identity(backend),
-        sources: backend.sources.clone(),
-        intake: backend.intake,
+        name,
+        address,
+        weight: raw.weight.unwrap_or(1),
+        state: raw.state.unwrap_or(State::Ready),
+        sources: raw.sources.clone(),
+        intake: raw.intake,
     }
+}
+
+/// A backend with an address that is good, with its defaults.
+pub(super) fn config_of(raw: &RawBackend<SocketAddr>) -> BackendConfig {
+    backend(identity(raw), raw.address.value, raw)
 }
 
 /// Without a name the address is the identity, in one spelling: every node must agree on it
 /// however its file writes the address.
-fn identity(backend: &RawBackend) -> String {
+pub(super) fn identity(backend: &RawBackend<SocketAddr>) -> String {
     match &backend.name {
         Some(name) => name.value.clone(),
         None => backend.address.value.to_string(),

@@ -2,12 +2,11 @@
 
 use super::values::{listed, show_duration};
 use super::{BackendConfig, BackendPorts, Config, Listener, LogLevel, PoolConfig};
-use super::{health, messages, policy, route, work};
+use super::{dns, health, messages, policy, route, work};
 use crate::pool::State;
 use crate::proxy::{Key, PathMode};
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
-use std::net::SocketAddr;
 
 /// Every key with its value, defaults too; cluster keys only by their number.
 impl Display for Config {
@@ -35,6 +34,7 @@ impl Display for Config {
         }
         writeln!(f, "\n# {}", self.otherwise())?;
         work::show(f, &self.work)?;
+        dns::show(f, &self.dns)?;
         let limits = self.limits;
         writeln!(f, "\n[limits]\nmax_message = {}", limits.max_message)?;
         writeln!(f, "pins = {}", limits.pins)?;
@@ -83,7 +83,7 @@ fn show_pool(f: &mut Formatter<'_>, pool: &PoolConfig) -> fmt::Result {
         writeln!(f, "# {line}")?;
     }
     health::show(f, &pool.health)?;
-    pool.backends.iter().try_for_each(|backend| show_backend(f, backend))
+    pool.entries().try_for_each(|(address, backend)| show_backend(f, &address, backend))
 }
 
 impl PoolConfig {
@@ -117,9 +117,13 @@ pub(super) fn advertised(listener: &Listener) -> Option<String> {
     })
 }
 
-fn show_backend(f: &mut Formatter<'_>, backend: &BackendConfig) -> fmt::Result {
-    let address: SocketAddr = backend.address;
-    writeln!(f, "\n[[pool.backend]]\nname = \"{}\"\naddress = \"{address}\"", backend.name)?;
+fn show_backend(f: &mut Formatter<'_>, address: &str, backend: &BackendConfig) -> fmt::Result {
+    writeln!(f, "\n[[pool.backend]]")?;
+    if backend.address.ip().is_unspecified() {
+        let name = &backend.name;
+        writeln!(f, "# looked up at run time: a backend {name}/ADDRESS:PORT for each record")?;
+    }
+    writeln!(f, "name = \"{}\"\naddress = \"{address}\"", backend.name)?;
     writeln!(f, "weight = {}\nstate = \"{}\"", backend.weight, state(backend.state))?;
     let intake = backend.intake;
     writeln!(f, "priority = {}\nbackup = {}", intake.priority, intake.backup)?;

@@ -5,7 +5,7 @@ use super::messages;
 use super::reader::At;
 use super::report::{Problem, Report};
 use super::{ADMIN, BACKEND_PORTS, BackendPorts, Cluster, Config, Listener};
-use super::{LogLevel, pools, route};
+use super::{LogLevel, dns, names, pools, route};
 use crate::limits::{BACKEND_PORTS_MAX, SOCKETS_MAX};
 use crate::proxy::{PathMode, WORK};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -22,6 +22,8 @@ pub(super) fn validate(raw: Raw, report: &mut Report) -> Config {
             families_agree(backend, &raw.listeners, at, report);
         }
     }
+    names::agree(&raw.pools, report);
+    dns::ttls_agree(&raw.dns, report);
     let seed = raw.hash_seed.unwrap_or(0);
     let pools = pools::pools(raw.pools, seed, report);
     let routes = route::agree(raw.routes, &pools, &raw.listeners, report);
@@ -43,6 +45,7 @@ pub(super) fn validate(raw: Raw, report: &mut Report) -> Config {
         work: raw.work.unwrap_or(WORK),
         record_route: raw.record_route.unwrap_or(true),
         path: raw.path.unwrap_or(PathMode::Always),
+        dns: raw.dns.config,
         limits: raw.limits,
         cluster: Cluster {
             current: raw.current_key.map(|at| at.value),
@@ -165,7 +168,7 @@ fn keys_agree(raw: &Raw, report: &mut Report) {
 
 /// A backend that is ourselves would get its own requests back, each time with one Via more.
 fn no_loop(
-    backend: &RawBackend,
+    backend: &RawBackend<SocketAddr>,
     listeners: &[RawListener],
     ports: BackendPorts,
     report: &mut Report,
@@ -197,7 +200,7 @@ fn no_loop(
 
 /// With `backend_ports = "listener"` a request leaves from a listener of the backend's family.
 fn families_agree(
-    backend: &RawBackend,
+    backend: &RawBackend<SocketAddr>,
     listeners: &[RawListener],
     ports: At<BackendPorts>,
     report: &mut Report,

@@ -6,11 +6,13 @@ use super::fleet::{Admin, Fleet, NotAdded, PoolSpec, Who};
 use super::kernel_drops::KernelDrops;
 use super::listeners::Leaving;
 use super::message_log::MessageLog;
+use super::network::ask_network;
 use super::plan::{self, Network, Outline};
+use super::resolve::{self, Names};
 use super::{Failure, log, ports, prober};
 use crate::config::{BackendConfig, Config, Listener, PoolConfig};
 use crate::io::os;
-use crate::metrics::{Cells, Metrics, Probes, Reloads, SocketDrops, Source};
+use crate::metrics::{Cells, Lookups, Metrics, Probes, Reloads, SocketDrops, Source};
 use crate::pool::{BackendId, BackendSpec, Policy, Pool, PoolError};
 use crate::proxy::{FailoverSettings, Key, Keys, LocalSocket, Role, Settings, Side, SinceStart};
 use crate::worker::{Answer, Plan, Workers};
@@ -33,6 +35,7 @@ pub struct Balancer {
     kernel_drops: Mutex<KernelDrops>,
     socket_drops: Arc<SocketDrops>,
     pub(super) message_log: Mutex<MessageLog>,
+    pub(super) lookups: Arc<Lookups>,
     metrics: Arc<Metrics>,
     started: SystemTime,
 }
@@ -50,6 +53,8 @@ pub(super) struct Live {
     /// Listeners that have left the config and are still open.
     pub(super) leaving: Vec<Leaving>,
     pub(super) fleet: Fleet,
+    /// The backends that DNS leads to.
+    pub(super) names: Names,
     /// One for each worker; sockets and what is not of a side are the same in all.
     pub(super) settings: Vec<Arc<Settings>>,
     /// Why the last reload was refused, if it was.
@@ -74,20 +79,27 @@ impl Balancer {
         }
         let mut bound = config.clone();
         ports::choose(&mut bound.listeners)?;
-        let network = ask_network(&bound)?;
+        let lookups = Arc::new(Lookups::default());
+        let names = resolve::at_start(&bound, &lookups)?;
+        let towards_names = names.local_addresses(&bound);
+        let network = Network { towards_names, ..ask_network(&bound)? };
         let outline = plan::outline(&bound, workers, &network)?;
-        Self::assemble((config, bound.listeners), outline, workers <= cores)
+        Self::assemble((config, bound.listeners), outline, (names, lookups), workers <= cores)
     }
 
     fn assemble(
         (config, bound): (Config, Vec<Listener>),
         outline: Outline,
+        (mut names, lookups): (Names, Arc<Lookups>),
         pin_to_cores: bool,
     ) -> Result<Self, Failure> {
         let Outline { sockets, sides, backends } = outline;
         let workers = sides.len();
         let started = SystemTime::now();
-        let mut fleet = Fleet::new(pools(&config, backends), started);
+        let mut fleet = Fleet::new(pools(&config, backends.clone()), started);
+        let locals: Vec<_> = sides[0].iter().map(|side| side.local).collect();
+        resolve::first(&config, &mut names, backends, &mut fleet, (&locals, &sockets), started);
+        fleet.log_since(0);
         fleet.watch(prober::moment(), &mut prober::random);
         let pool = Arc::new(ArcSwap::from_pointee(build(&fleet, &config, &config.binds())?));
         let settings = settings(&config, keys(&config)?, &sockets, sides);
@@ -103,6 +115,7 @@ impl Balancer {
             reloads: reloads.clone(),
             probes: probes.clone(),
             socket_drops: socket_drops.clone(),
+            lookups: lookups.clone(),
             pins_max: settings.iter().map(|settings| settings.pins_max).sum(),
             started,
         });
@@ -114,7 +127,8 @@ impl Balancer {
             pin_to_cores,
         })?;
         let (binds, leaving) = (config.binds(), Vec::new());
-        let live = Live { config, bound, binds, leaving, fleet, settings, refused: None };
+        let live = Live { config, bound, binds, leaving, fleet, names, settings, refused: None };
+        resolve::show(&live.names, &lookups);
         let live = Mutex::new(live);
         let (workers, metrics) = (Mutex::new(Some(workers)), Arc::new(metrics));
         let balancer = Self {
@@ -127,6 +141,7 @@ impl Balancer {
             kernel_drops,
             socket_drops,
             message_log: Mutex::default(),
+            lookups,
             metrics,
             started,
         };
@@ -357,25 +372,6 @@ pub(super) fn pools(config: &Config, backends: Vec<Vec<BackendSpec>>) -> Vec<Poo
         backends,
     };
     config.pools.iter().zip(backends).map(pool).collect()
-}
-
-/// The machine's answers that the plan needs.
-pub(super) fn ask_network(config: &Config) -> Result<Network, Failure> {
-    let has_wildcard = config.listeners.iter().any(|listener| listener.bind.ip().is_unspecified());
-    let local = if has_wildcard {
-        os::local_addresses().map_err(|error| {
-            Failure::unavailable(format!(
-                "a listener stands for every local address, but they cannot be listed: {error}; name \
-                 the addresses in the config instead"
-            ))
-        })?
-    } else {
-        Vec::new()
-    };
-    let towards = |address| os::source_address_towards(address).map_err(|e| e.to_string());
-    let backends = config.pools.iter().flat_map(|pool| &pool.backends);
-    let sources = backends.map(|backend| towards(backend.address)).collect();
-    Ok(Network { local, sources })
 }
 
 /// One for each worker; they differ in their sides.

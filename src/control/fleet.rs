@@ -37,6 +37,8 @@ pub enum Who {
     Probe,
     /// Real requests that failed or succeeded.
     Traffic,
+    /// The records of a name.
+    Dns,
     /// The balancer itself, because of the state of the whole pool.
     Pool,
 }
@@ -48,6 +50,7 @@ impl fmt::Display for Who {
             Self::Operator => "operator",
             Self::Probe => "probe",
             Self::Traffic => "traffic",
+            Self::Dns => "dns",
             Self::Pool => "pool",
         })
     }
@@ -217,7 +220,7 @@ pub struct Event {
     pub at: SystemTime,
     /// Which backend; `*` for a whole pool.
     pub backend: String,
-    /// The pool that it is in.
+    /// The pool that it is in; nothing for a name that DNS is asked for.
     pub pool: String,
     /// What it is now: "drain", "up", "weight 3", "panic".
     pub what: String,

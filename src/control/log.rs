@@ -60,6 +60,12 @@ pub(super) fn summary(config: &Config, sockets: &[LocalSocket], workers: usize) 
         let address = backend.address.to_string();
         if backend.name == address { address } else { format!("{} ({address})", backend.name) }
     });
+    let names = config
+        .pools
+        .iter()
+        .flat_map(|pool| &pool.names)
+        .map(|names| format!("{} (by DNS)", names.host));
+    let backends = backends.chain(names);
     let key = match config.cluster.current {
         Some(key) => format!("token key {}", key.number),
         None => "a random token key".to_owned(),

@@ -6,13 +6,14 @@
 //! 1. A listener is one socket; a wildcard listener is one per local address of its family, except
 //!    where a listener of its own has the same address and port. A reply so leaves from where the
 //!    request came in, and Record-Route never says 0.0.0.0.
-//! 2. The local addresses that the kernel picks towards the backends are the sides, in order.
+//! 2. The local addresses that the kernel picks towards the backends are the sides, in order; those
+//!    towards backends by name only where there is a socket to send from.
 //! 3. Each side has every backend port, in order of port, then of address. All are opened whatever
 //!    the number of workers, so that a response to an earlier run still reaches somebody.
 //! 4. Worker i sends to the backends from the i-th port, or from a listener where the config says so.
 
 use super::Failure;
-use crate::config::{BackendPorts, Config, Listener, PoolConfig};
+use crate::config::{BackendConfig, BackendPorts, Config, Listener, PoolConfig};
 use crate::limits::SOCKETS_MAX;
 use crate::pool::BackendSpec;
 use crate::proxy::{LocalSocket, Role, Side, SocketIndex};
@@ -29,6 +30,8 @@ pub(super) struct Network {
     /// For each backend of the config, in order of the pools: the local address towards it, or why
     /// there is none.
     pub(super) sources: Vec<Result<IpAddr, String>>,
+    /// Local addresses from which backends by name are or may be reached.
+    pub(super) towards_names: Vec<IpAddr>,
 }
 
 /// Addresses and backends, ready to become settings and a pool.
@@ -52,7 +55,8 @@ pub(super) fn outline(
     network: &Network,
 ) -> Result<Outline, Failure> {
     let listeners = listener_sockets(&config.listeners, &network.local)?;
-    let (locals, backends) = backends_by_side(config, network, None)?;
+    let more = sides_of_names(&listeners, config.backend_ports, network);
+    let (locals, backends) = backends_by_side(config, network, Sides::Open(&more))?;
     let layout = Layout { listeners: &listeners, locals: &locals, ports: config.backend_ports };
     let sides = (0..workers).map(|worker| layout.sides(worker)).collect::<Result<_, _>>()?;
     let ports = layout.backend_port_sockets()?;
@@ -66,7 +70,7 @@ pub(super) fn outline(
             locals.len(),
         )));
     }
-    refuse_own_address(&backends, &sockets)?;
+    refuse_own_address(backends.iter().flatten(), &sockets)?;
     Ok(Outline { sockets, sides, backends })
 }
 
@@ -152,9 +156,18 @@ pub(super) fn backends_on(
     locals: &[IpAddr],
     sockets: &[LocalSocket],
 ) -> Result<Vec<Vec<BackendSpec>>, Failure> {
-    let (_, backends) = backends_by_side(config, network, Some(locals))?;
-    refuse_own_address(&backends, sockets)?;
+    let (_, backends) = backends_by_side(config, network, Sides::Fixed(locals))?;
+    refuse_own_address(backends.iter().flatten(), sockets)?;
     Ok(backends)
+}
+
+/// On which local addresses the sides are.
+#[derive(Clone, Copy)]
+enum Sides<'a> {
+    /// On these.
+    Fixed(&'a [IpAddr]),
+    /// Where the backends need them, and on these.
+    Open(&'a [IpAddr]),
 }
 
 /// The sides' local addresses, sorted unless they are fixed, and each backend with the place of its
@@ -162,46 +175,84 @@ pub(super) fn backends_on(
 fn backends_by_side(
     config: &Config,
     network: &Network,
-    fixed: Option<&[IpAddr]>,
+    which: Sides<'_>,
 ) -> Result<(Vec<IpAddr>, Vec<Vec<BackendSpec>>), Failure> {
     let backends = || config.pools.iter().flat_map(|pool| &pool.backends);
-    let mut sources = Vec::with_capacity(network.sources.len());
-    for (backend, source) in backends().zip(&network.sources) {
-        let what = format!("backend {:?} ({})", backend.name, backend.address);
-        match source {
-            Ok(ip) if is_link_local_v6(ip) => {
-                return Err(Failure::unavailable(format!(
-                    "{what}: only reached from the link-local address {ip}, which nobody can answer \
-                     without knowing the link; give this machine a global or unique local address"
-                )));
-            }
-            Ok(ip) if fixed.is_some_and(|fixed| !fixed.contains(ip)) => {
-                return Err(Failure::config(format!(
-                    "{what}: reached from {ip}, where nothing is open towards backends; that takes a \
-                     restart"
-                )));
-            }
-            Ok(ip) => sources.push(*ip),
-            Err(error) => {
-                return Err(Failure::unavailable(format!(
-                    "{what}: no way to it from this machine: {error}; add a route, or correct the \
-                     address"
-                )));
-            }
-        }
-    }
-    let locals = fixed.map_or_else(|| sorted(&sources), <[_]>::to_vec);
+    let pairs = backends().zip(&network.sources);
+    let sources = pairs.map(|(backend, source)| local_towards(backend, source, which));
+    let sources = sources.collect::<Result<Vec<_>, _>>()?;
+    let locals = match which {
+        Sides::Fixed(locals) => locals.to_vec(),
+        Sides::Open(more) => sorted(&[&sources, more].concat()),
+    };
     if locals.len() > SIDES_MAX {
         return Err(Failure::config(format!(
             "the backends are reached from {} local addresses; at most {SIDES_MAX}",
             locals.len()
         )));
     }
-    let side = |source| locals.iter().position(|local| local == source).unwrap_or_default() as u8;
-    let mut specs = backends().zip(&sources).map(|(backend, source)| backend.spec(side(source)));
+    let spec = |(backend, source): (&BackendConfig, _)| backend.spec(side(source, &locals));
+    let mut specs = backends().zip(&sources).map(spec);
     let of_pool = |pool: &PoolConfig| specs.by_ref().take(pool.backends.len()).collect();
     let specs = config.pools.iter().map(of_pool).collect();
     Ok((locals, specs))
+}
+
+/// A backend beside those of the config, for sockets that are open already.
+///
+/// # Errors
+/// As [`backends_on`].
+pub(super) fn backend_on(
+    backend: &BackendConfig,
+    source: &Result<IpAddr, String>,
+    locals: &[IpAddr],
+    sockets: &[LocalSocket],
+) -> Result<BackendSpec, Failure> {
+    let source = local_towards(backend, source, Sides::Fixed(locals))?;
+    let spec = backend.spec(side(&source, locals));
+    refuse_own_address(std::iter::once(&spec), sockets)?;
+    Ok(spec)
+}
+
+fn side(source: &IpAddr, locals: &[IpAddr]) -> u8 {
+    locals.iter().position(|local| local == source).unwrap_or_default() as u8
+}
+
+/// The local address towards a backend, which must be one of the sides if they are fixed.
+fn local_towards(
+    backend: &BackendConfig,
+    source: &Result<IpAddr, String>,
+    which: Sides<'_>,
+) -> Result<IpAddr, Failure> {
+    let what = format!("backend {:?} ({})", backend.name, backend.address);
+    match (source, which) {
+        (Ok(ip), _) if is_link_local_v6(ip) => Err(Failure::unavailable(format!(
+            "{what}: only reached from the link-local address {ip}, which nobody can answer without \
+             knowing the link; give this machine a global or unique local address"
+        ))),
+        (Ok(ip), Sides::Fixed(locals)) if !locals.contains(ip) => Err(Failure::config(format!(
+            "{what}: reached from {ip}, where nothing is open towards backends; that takes a restart"
+        ))),
+        (Ok(ip), _) => Ok(*ip),
+        (Err(error), _) => Err(Failure::unavailable(format!(
+            "{what}: no way to it from this machine: {error}; add a route, or correct the address"
+        ))),
+    }
+}
+
+/// The sides for backends by name, as far as requests can leave there: a name is no reason not to
+/// start.
+fn sides_of_names(
+    listeners: &[LocalSocket],
+    ports: BackendPorts,
+    network: &Network,
+) -> Vec<IpAddr> {
+    let layout = Layout { listeners, locals: &[], ports };
+    let sends = |local: &&IpAddr| match ports {
+        BackendPorts::Range(..) => !is_link_local_v6(local),
+        BackendPorts::Listener => layout.sending_listener(**local).is_ok(),
+    };
+    network.towards_names.iter().filter(sends).copied().collect()
 }
 
 fn sorted(sources: &[IpAddr]) -> Vec<IpAddr> {
@@ -280,13 +331,13 @@ impl Layout<'_> {
 }
 
 /// A backend that is ourselves would send every call round until Max-Forwards is used up.
-fn refuse_own_address(
-    backends: &[Vec<BackendSpec>],
+fn refuse_own_address<'a>(
+    mut backends: impl Iterator<Item = &'a BackendSpec>,
     sockets: &[LocalSocket],
 ) -> Result<(), Failure> {
     let is_own =
         |backend: &&BackendSpec| sockets.iter().any(|socket| socket.address == backend.address);
-    match backends.iter().flatten().find(is_own) {
+    match backends.find(is_own) {
         Some(backend) => Err(Failure::config(format!(
             "backend {:?} ({}) is this balancer's own socket: correct the backend's address, or move \
              the listener or backend_ports",

@@ -8,7 +8,7 @@
 use super::fleet::{Due, Fleet, Moment, PoolState};
 use super::probe::{Ended, Question, probe};
 use super::runtime::{Runtime, spawn, with};
-use super::{Balancer, Failure};
+use super::{Balancer, Failure, resolve};
 use crate::io::os;
 use crate::metrics::{BackendOutcome, Cells, ProbeFigures};
 use crate::pool::BackendId;
@@ -191,7 +191,8 @@ fn met(cells: &[Arc<Cells>], id: BackendId) -> Met {
     met
 }
 
-/// Watches the backends of a balancer inside another process, in a thread of its own. Dropped, it ends.
+/// Watches the backends of a balancer inside another process, and looks their names up, in a thread of
+/// its own. Dropped, it ends.
 #[derive(Debug)]
 pub struct Prober {
     stop: Option<oneshot::Sender<()>>,
@@ -210,7 +211,8 @@ impl Prober {
             Ok(runtime) => {
                 let _ = started.send(Ok(())); // `start` waits for it
                 let stopped = async { drop(stopped.await) };
-                runtime.block_on(with(stopped, watch(&balancer)));
+                let backends = with(watch(&balancer), resolve::watch(&balancer));
+                runtime.block_on(with(stopped, backends));
             }
             Err(failure) => drop(started.send(Err(failure))),
         };

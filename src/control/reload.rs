@@ -1,10 +1,11 @@
 //! Another configuration while it runs: validated before it comes here, compared, and published once;
 //! or refused, with everything as it was.
 
-use super::balancer::{Balancer, Live, ask_network, build, pools};
+use super::balancer::{Balancer, Live, build};
 use super::listeners::{self, Followed};
 use super::message_log::LogChange;
-use super::{Failure, log, plan, prober};
+use super::network::ask_network;
+use super::{Failure, log, plan, prober, resolve};
 use crate::config::{Config, Diff};
 use crate::pool::Pool;
 use crate::proxy::{FailoverSettings, Keys, Settings};
@@ -83,10 +84,13 @@ impl Balancer {
         diff.live.extend(followed.of_wildcards(&bound));
         let sides = &live.settings[0].sides; // their addresses are the same in every worker
         let locals: Vec<_> = sides.iter().map(|side| side.local).collect();
-        let specs = plan::backends_on(&config, &network, &locals, &followed.sockets)?;
+        let fixed = plan::backends_on(&config, &network, &locals, &followed.sockets)?;
         let mut fleet = live.fleet.clone();
+        let mut names = live.names.following(&config);
+        let places = (&locals[..], &followed.sockets[..]);
+        let specs = resolve::backends(&config, &mut names, fixed, &mut fleet, places, now);
         let remove_timeout = Duration::from_secs(config.limits.remove_timeout_s.into());
-        fleet.reload(pools(&config, specs), remove_timeout, now);
+        fleet.reload(specs, remove_timeout, now);
         fleet.watch(prober::moment(), &mut prober::random);
         fleet.settle(now);
         let pool = build(&fleet, &config, &binds)?;
@@ -96,7 +100,7 @@ impl Balancer {
         let opened = self.open(&followed, &config)?;
         let before = live.config.message_log.as_ref();
         let log = LogChange::of(before, config.message_log.as_ref())?;
-        let live = Live { config, bound, binds, leaving, fleet, settings, refused: None };
+        let live = Live { config, bound, binds, leaving, fleet, names, settings, refused: None };
         Ok(Next { diff, live, pool, followed, opened, log })
     }
 
@@ -112,6 +116,7 @@ impl Balancer {
         }
         log::set_level(next.config.log);
         self.change_message_log(message_log);
+        resolve::show(&next.names, &self.lookups);
         next.fleet.log_since(live.fleet.noted());
         *live = next;
         Ok(diff)

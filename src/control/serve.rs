@@ -5,7 +5,7 @@ use super::admin::{Admin, View};
 use super::drain::{Drain, Standing, Traffic};
 use super::operator::Operator;
 use super::signals::{self, Event, Phase, Signal, Step, step};
-use super::{Balancer, Failure, prober, runtime};
+use super::{Balancer, Failure, prober, resolve, runtime};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -46,7 +46,9 @@ pub(super) async fn serve(operator: Arc<Operator>, admin: Admin) -> Result<(), F
     );
     let mut watch = Watch::new(&operator, &view);
     let end = watch.until_the_end(&mut events);
-    match runtime::with(end, prober::watch(&operator.balancer)).await? {
+    let backends =
+        runtime::with(prober::watch(&operator.balancer), resolve::watch(&operator.balancer));
+    match runtime::with(end, backends).await? {
         End::Stop => {}
         End::AtOnce(signal) => return at_once(signal),
     }

@@ -6,7 +6,7 @@
 use super::cells::BUCKETS_NS;
 use super::declared::{self, Kind, Metric, dropped};
 use super::{
-    BackendCells, BackendOutcome, Cell, Cells, ProbeFigures, Probes, Reloads, SocketDrops,
+    BackendCells, BackendOutcome, Cell, Cells, Lookups, ProbeFigures, Probes, Reloads, SocketDrops,
     status_codes,
 };
 use crate::pool::{Backend, Pool, State};
@@ -38,6 +38,8 @@ pub struct Source {
     pub probes: Arc<Probes>,
     /// What the kernel has thrown away.
     pub socket_drops: Arc<SocketDrops>,
+    /// The names of backends.
+    pub lookups: Arc<Lookups>,
     /// Pins that all shards together can hold.
     pub pins_max: usize,
     /// When the balancer started.
@@ -91,6 +93,7 @@ impl Collector for Scrape {
     fn collect(&self) -> Vec<MetricFamily> {
         let mut families = self.process();
         families.extend(self.reloads());
+        families.extend(self.lookups());
         families.extend(self.traffic());
         families.extend(self.backends());
         families.extend(self.times());
@@ -126,6 +129,28 @@ impl Scrape {
             single(declared::CONFIG_LAST_RELOAD_SUCCESSFUL, count(&reloads.last_successful)),
             single(declared::CONFIG_LAST_RELOAD_TIMESTAMP, count(&reloads.last_success_s)),
             single(declared::CONFIG_DRIFT, count(&reloads.drift)),
+        ]
+    }
+
+    fn lookups(&self) -> Vec<MetricFamily> {
+        let lookups = &self.source.lookups;
+        let of = |metric, values: [(&str, &Cell); 3]| {
+            family(metric, values.map(|(label, cell)| (vec![label], cell.value() as f64)))
+        };
+        let results = [
+            ("records", &lookups.answered),
+            ("nothing", &lookups.negative),
+            ("failure", &lookups.failed),
+        ];
+        let states = [
+            ("fresh", &lookups.fresh),
+            ("kept", &lookups.kept),
+            ("unresolved", &lookups.unresolved),
+        ];
+        vec![
+            of(declared::DNS_LOOKUPS, results),
+            of(declared::DNS_NAMES, states),
+            single(declared::DNS_LAST_SUCCESS_TIMESTAMP, lookups.good_s.value() as f64),
         ]
     }
 

@@ -59,6 +59,12 @@ metrics! {
 
     CONFIG_DRIFT = Gauge "sipring_config_drift" []
         "Things set at run time against the configuration: administrative states and weights of backends.";
+    DNS_LOOKUPS = Counter "sipring_dns_lookups_total" ["result"]
+        "Questions to DNS for backends by name, by result: records, nothing (there is none), failure.";
+    DNS_NAMES = Gauge "sipring_dns_names" ["state"]
+        "Names of backends, by state: fresh, kept (DNS fails: what it said before holds), unresolved.";
+    DNS_LAST_SUCCESS_TIMESTAMP = Gauge "sipring_dns_last_success_timestamp_seconds" []
+        "Unix time of the last good look-up of the name for which that is longest ago; 0: never.";
 
     DATAGRAMS_RECEIVED = Counter "sipring_datagrams_received_total" []
         "Datagrams received, whatever they hold.";

@@ -3,6 +3,7 @@
 pub mod cells;
 mod collector;
 pub mod declared;
+mod lookups;
 mod probes;
 mod reloads;
 mod socket_drops;
@@ -12,6 +13,7 @@ pub mod times;
 pub use cells::{BackendCells, BackendOutcome, Cell, Cells, Histogram};
 pub use collector::{Metrics, Source};
 pub use declared::{Kind, Metric};
+pub use lookups::Lookups;
 pub use probes::{ProbeFigures, Probes};
 pub use reloads::Reloads;
 pub use socket_drops::SocketDrops;

@@ -54,7 +54,11 @@ pub(super) fn backends(value: &Value) -> String {
 
 /// Why one is on its way out.
 fn leaves(one: &Value) -> &'static str {
-    if one["overridden"] == true { "removed at run time" } else { "no longer in the config" }
+    match (one["overridden"] == true, one["origin"].is_null()) {
+        (true, _) => "removed at run time",
+        (false, true) => "no longer in the config",
+        (false, false) => "no longer in DNS",
+    }
 }
 
 fn tier(one: &Value) -> String {
@@ -114,6 +118,12 @@ pub(super) fn status(value: &Value) -> String {
     line("config", format!("{}, loaded {}", config["generation"], ago(&config["loaded"])));
     if let Some(error) = config["error"].as_str() {
         line("", format!("the last reload was refused: {}", error.trim_end()));
+    }
+    for name in value["names"].as_array().into_iter().flatten() {
+        let [shown, state] = ["name", "state"].map(|key| text(&name[key]));
+        let error =
+            name["error"].as_str().map_or(String::new(), |_| format!(": {}", text(&name["error"])));
+        line("name", format!("{shown}: {state}, {} addresses{error}", name["addresses"]));
     }
     for drift in value["drift"].as_array().into_iter().flatten() {
         let [backend, what, now, configured] =
@@ -224,6 +234,18 @@ mod tests {
         let shown = backends(&json!([one]));
         assert!(shown.contains("ready*") && shown.contains("7 (2)"), "{shown}");
         assert!(shown.ends_with("gives it up\n"), "{shown}");
+    }
+
+    #[test]
+    fn where_a_name_leads_and_why_a_backend_leaves_is_told() {
+        let mut one = backend("a/10.0.0.1:5060");
+        one["leaving"] = json!({"since": 0.0, "until": null});
+        assert!(backends(&json!([one])).contains("no longer in the config"));
+        one["origin"] = "a".into();
+        assert!(backends(&json!([one])).contains("no longer in DNS"));
+        let name = json!({"name": "a", "state": "kept", "addresses": 2, "error": "timeout"});
+        let shown = status(&json!({"names": [name]}));
+        assert!(shown.contains("name       a: kept, 2 addresses: timeout\n"), "{shown}");
     }
 
     #[test]

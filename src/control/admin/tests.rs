@@ -33,6 +33,7 @@ impl Server {
             reloads: Arc::new(crate::metrics::Reloads::new(SystemTime::now())),
             probes: Arc::default(),
             socket_drops: Arc::default(),
+            lookups: Arc::default(),
             pins_max: 1,
             started: SystemTime::now(),
         };

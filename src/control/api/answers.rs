@@ -1,9 +1,11 @@
 //! What the API says, as types. Times are Unix seconds; names of fields are for ever.
 
 use super::super::Balancer;
+use super::super::balancer::Live;
 use super::super::fleet::{Awaited, Fleet, Known, Member};
 use super::super::operator::Operator;
 use super::super::reload::Reloaded;
+use super::super::resolve::{Origin, Standing};
 use crate::metrics::{BackendCells, Cell, Cells};
 use crate::pool::{BackendId, State};
 use crate::proxy::Role;
@@ -28,6 +30,21 @@ pub(super) struct Status {
     config: ConfigStatus,
     /// What was set at run time, against the config.
     drift: Vec<Drift>,
+    /// Backends by name.
+    names: Vec<Name>,
+}
+
+#[derive(Debug, Serialize)]
+struct Name {
+    /// As the config has it.
+    name: String,
+    /// "fresh"; "kept", while DNS fails and what it said before holds; "unresolved".
+    state: &'static str,
+    addresses: usize,
+    /// Why it is not fresh; null if it is.
+    error: Option<String>,
+    /// When it last was looked up well; null: never.
+    good: Option<f64>,
 }
 
 /// It has left the config and takes nothing new.
@@ -63,6 +80,8 @@ pub(super) struct Backend {
     name: String,
     address: String,
     pool: String,
+    /// The name that DNS led here from, as the config has it; null: the config has the address.
+    origin: Option<String>,
     /// What the workers see: "ready", "drained", "down".
     state: &'static str,
     admin: Said<String>,
@@ -201,6 +220,17 @@ pub(super) fn status(operator: &Operator) -> Status {
             error: live.refused.clone(),
         },
         drift: drift(&live.fleet),
+        names: live.names.standings().map(name).collect(),
+    }
+}
+
+fn name(standing: Standing<'_>) -> Name {
+    Name {
+        name: standing.host.to_string(),
+        state: standing.state.label(),
+        addresses: standing.addresses,
+        error: standing.trouble.map(str::to_owned),
+        good: standing.good.map(unix),
     }
 }
 
@@ -238,30 +268,29 @@ fn drift(fleet: &Fleet) -> Vec<Drift> {
 }
 
 pub(super) fn backends(balancer: &Balancer) -> Vec<Backend> {
-    balancer.with_fleet(|fleet| {
-        fleet.members().iter().map(|one| member(balancer, fleet, one)).collect()
-    })
+    let live = balancer.live();
+    live.fleet.members().iter().map(|one| member(balancer, &live, one)).collect()
 }
 
 pub(super) fn backend(balancer: &Balancer, name: &str) -> Option<Backend> {
-    balancer.with_fleet(|fleet| {
-        let found = fleet.members().iter().find(|member| member.spec.name == name);
-        found.map(|one| member(balancer, fleet, one))
-    })
+    let live = balancer.live();
+    let found = live.fleet.members().iter().find(|member| member.spec.name == name);
+    found.map(|one| member(balancer, &live, one))
 }
 
-fn member(balancer: &Balancer, fleet: &Fleet, member: &Member) -> Backend {
+fn member(balancer: &Balancer, live: &Live, member: &Member) -> Backend {
     let id = BackendId::of_name(&member.spec.name);
     let count = |cell: fn(&BackendCells) -> &Cell| -> u64 {
         let of = |cells: &Cells| cells.backends.of(id).map_or(0, |cells| cell(&cells).value());
         balancer.cells().iter().map(|cells| of(cells)).sum()
     };
-    let effective = fleet.seen_of(member);
-    let removed = fleet.removed().iter().any(|one| one.spec.name == member.spec.name);
+    let effective = live.fleet.seen_of(member);
+    let removed = live.fleet.removed().iter().any(|one| one.spec.name == member.spec.name);
     Backend {
         name: member.spec.name.clone(),
         address: member.spec.address.to_string(),
         pool: member.pool.clone(),
+        origin: live.names.origin(&member.spec.name).map(|Origin(name)| name.clone()),
         state: match effective.state {
             State::Ready => "ready",
             State::Drained => "drained",

@@ -16,6 +16,28 @@ const LEAVING_MIN: Duration = Duration::from_secs(32);
 /// The workers tell their calls once a second: younger counts may be from before the drain.
 const COUNTS_SETTLE: Duration = Duration::from_secs(3);
 
+/// Where a list of backends comes from, in the words of its events.
+struct List {
+    who: Who,
+    added: &'static str,
+    back: &'static str,
+    leaving: &'static str,
+}
+
+const CONFIG: List = List {
+    who: Who::Config,
+    added: "in the config",
+    back: "in the config again",
+    leaving: "no longer in the config: its calls may end",
+};
+
+const DNS: List = List {
+    who: Who::Dns,
+    added: "in DNS",
+    back: "in DNS again",
+    leaving: "no longer in DNS: its calls may end",
+};
+
 /// How many calls a backend has, confirmed or still being set up.
 pub type Calls<'a> = &'a dyn Fn(BackendId) -> u64;
 
@@ -24,6 +46,27 @@ impl Fleet {
     /// drains, for `remove_timeout` at most; one that is in another pool goes on there. To be followed
     /// by [`Fleet::watch`].
     pub fn reload(&mut self, specs: Vec<PoolSpec>, remove_timeout: Duration, now: SystemTime) {
+        self.follow_list(specs, remove_timeout, &CONFIG, now);
+    }
+
+    /// Takes over other backends from DNS, as a reload does: `specs` are all that there are now. To be
+    /// followed by [`Fleet::watch`].
+    pub fn resolved(&mut self, specs: Vec<PoolSpec>, remove_timeout: Duration, now: SystemTime) {
+        self.follow_list(specs, remove_timeout, &DNS, now);
+    }
+
+    /// Whoever is here counts as if it had been there from the start.
+    pub fn begin(&mut self) {
+        self.members.iter_mut().for_each(|member| member.joined = false);
+    }
+
+    fn follow_list(
+        &mut self,
+        specs: Vec<PoolSpec>,
+        remove_timeout: Duration,
+        list: &List,
+        now: SystemTime,
+    ) {
         let was_in_panic =
             |name: &str| self.pools.iter().any(|pool| pool.name == name && pool.panic);
         let pool = |spec: &PoolSpec| PoolState {
@@ -45,8 +88,8 @@ impl Fleet {
                 }
                 let known = places.get(&spec.name).and_then(|place| before[*place].take());
                 let member = match known {
-                    Some(member) => self.carried_over(member, &pool, spec, now),
-                    None => self.joined(&pool, spec, now),
+                    Some(member) => self.carried_over(member, &pool, spec, list, now),
+                    None => self.joined(&pool, spec, list, now),
                 };
                 self.members.push(member);
             }
@@ -56,16 +99,19 @@ impl Fleet {
             let has_pool = self.pools.iter().any(|pool| pool.name == member.pool);
             if member.leaving.is_none() && !(member.added && has_pool) {
                 member.leaving = Some(Awaited { since: now, until: Some(now + remove_timeout) });
-                let (what, why) = ("leaving", "no longer in the config: its calls may end");
-                self.note_config(&member, what, why, now);
+                self.note_of(&list.who, &member, "leaving", list.leaving, now);
             }
             self.members.push(member);
         }
     }
 
-    fn joined(&mut self, pool: &str, spec: BackendSpec, now: SystemTime) -> Member {
-        let member = Member { joined: true, ..Member::new(pool, spec, now) };
-        self.note_config(&member, "added", "in the config", now);
+    fn joined(&mut self, pool: &str, spec: BackendSpec, list: &List, now: SystemTime) -> Member {
+        let mut member = Member { joined: true, ..Member::new(pool, spec, now) };
+        if list.who == Who::Dns {
+            let (reason, who) = (list.added.to_owned(), Who::Dns);
+            member.admin = Known { reason, who, ..member.admin };
+        }
+        self.note_of(&list.who, &member, "added", list.added, now);
         member
     }
 
@@ -74,10 +120,11 @@ impl Fleet {
         mut member: Member,
         pool: &str,
         spec: BackendSpec,
+        list: &List,
         now: SystemTime,
     ) -> Member {
         if member.leaving.take().is_some() {
-            self.note_config(&member, "back", "in the config again", now);
+            self.note_of(&list.who, &member, "back", list.back, now);
         }
         if member.pool != pool {
             let before = std::mem::replace(&mut member.pool, pool.to_owned());
@@ -201,9 +248,20 @@ impl Fleet {
     }
 
     fn note_config(&mut self, member: &Member, what: &str, reason: &str, now: SystemTime) {
+        self.note_of(&Who::Config, member, what, reason, now);
+    }
+
+    fn note_of(&mut self, who: &Who, member: &Member, what: &str, reason: &str, now: SystemTime) {
         let (backend, pool) = (member.spec.name.clone(), member.pool.clone());
         let (what, reason) = (what.to_owned(), reason.to_owned());
-        self.note(Event { at: now, backend, pool, what, reason, who: Who::Config });
+        self.note(Event { at: now, backend, pool, what, reason, who: who.clone() });
+    }
+
+    /// Notes what became of a name or a record, which is no backend.
+    pub fn note_dns(&mut self, name: &str, what: &str, reason: &str, now: SystemTime) {
+        let (backend, pool) = (name.to_owned(), String::new());
+        let (what, reason) = (what.to_owned(), reason.to_owned());
+        self.note(Event { at: now, backend, pool, what, reason, who: Who::Dns });
     }
 }
 

@@ -16,7 +16,7 @@ fn ip(text: &str) -> IpAddr {
 fn settings(listeners: &[&str], local: &[&str], ports: BackendPorts) -> Settings {
     let config = config(listeners, ports, &["10.9.0.1:5060"]);
     let local = local.iter().map(|text| ip(text)).collect();
-    let network = Network { local, sources: vec![Ok(ip("10.0.0.1"))] };
+    let network = Network { local, sources: vec![Ok(ip("10.0.0.1"))], towards_names: vec![] };
     let outline = outline(&config, 1, &network).expect("a good plan");
     let balancer = Balancer::start(loopback()).expect("it starts");
     let settings = Settings::clone(&balancer.live().settings[0]);

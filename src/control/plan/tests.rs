@@ -1,7 +1,7 @@
 //! Addresses in, sockets and sides out.
 
 use super::*;
-use crate::config::{BackendConfig, Cluster, Limits, LogLevel, PoolConfig};
+use crate::config::{BackendConfig, Cluster, DnsConfig, Limits, LogLevel, PoolConfig};
 use crate::pool::{Intake, Policy, State};
 use crate::proxy::{PathMode, WORK};
 
@@ -45,6 +45,7 @@ pub(in super::super) fn config(
         work: WORK,
         record_route: true,
         path: PathMode::Always,
+        dns: DnsConfig::default(),
         limits: Limits {
             max_message: 65_507,
             pins: 1000,
@@ -73,6 +74,7 @@ fn network(local: &[&str], sources: &[&str]) -> Network {
     Network {
         local: local.iter().map(|text| ip(text)).collect(),
         sources: sources.iter().map(source).collect(),
+        towards_names: Vec::new(),
     }
 }
 

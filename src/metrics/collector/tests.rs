@@ -28,6 +28,7 @@ fn source() -> Source {
         reloads: Arc::new(Reloads::new(UNIX_EPOCH + Duration::from_secs(1_700_000_000))),
         probes: Arc::default(),
         socket_drops: Arc::new(drops()),
+        lookups: Arc::default(),
         pins_max: 1000,
         started: UNIX_EPOCH + Duration::from_millis(1_700_000_000_500),
     }
