@@ -1,7 +1,7 @@
 //! What the balancer makes of names: their backends join and leave while everything else stays.
 
 use super::super::balancer::{Balancer, Live, build, pools};
-use super::super::fleet::{Fleet, PoolSpec};
+use super::super::fleet::{Fleet, Member, PoolSpec};
 use super::super::{Failure, plan, prober};
 use super::name::{Name, Settled};
 use super::spread::{Spread, spread};
@@ -37,7 +37,8 @@ pub(in super::super) fn backends(
     };
     let there: HashSet<_> = fleet.members().iter().map(|one| one.spec.name.as_str()).collect();
     let taken = config.pools.iter().zip(&fixed).map(|(pool, fixed)| {
-        let of_pool = fleet.members().iter().filter(|one| one.pool == pool.name && one.added);
+        let is_added = |one: &&Member| one.pool == pool.name && one.added && one.leaving.is_none();
+        let of_pool = fleet.members().iter().filter(is_added);
         fixed.iter().cloned().chain(of_pool.map(|one| one.spec.clone())).collect()
     });
     let taken: Vec<Vec<_>> = taken.collect();
@@ -196,3 +197,6 @@ impl Live {
 /// For a name that leads nowhere.
 const WHAT_TO_DO: &str =
     "it gets no calls until DNS says where it is: correct the name, its records or [dns] servers";
+
+#[cfg(test)]
+mod tests;
