@@ -17,7 +17,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TRANSPORT:ADDR")]
     listen: Vec<String>,
 
-    /// Where calls go, as ADDRESS or NAME, with or without udp: in front and :PORT behind; repeatable, adds to the file's pool
+    /// Where calls go: ADDRESS or NAME, with or without udp: and :PORT; repeatable, adds to the file's pool
     #[arg(long, value_name = "ADDR[,weight=N][,priority=N][,name=S]")]
     backend: Vec<String>,
 
