@@ -312,8 +312,8 @@ impl Proxy {
         self.pins.find(self.pins.key(call_id), now.seconds()).map(|pin| pin.backend)
     }
 
-    /// Sweeps a bounded number of pins and transactions. Call it once a turn and at least once a
-    /// second.
+    /// Sweeps a bounded number of pins and transactions. Call it once a turn, and after
+    /// [`Proxy::sweep_pause_ms`] without one.
     pub fn handle_timeout(&mut self, now: Now) {
         let passed_ms = now.ms() - self.swept.ms();
         let looks = |slots: usize| {
@@ -327,6 +327,17 @@ impl Proxy {
             self.transactions.sweep(self.pins.counts_mut(), now.seconds(), of_transactions);
             self.swept = now;
         }
+    }
+
+    /// How long the hand may rest and still go round in time, milliseconds: a table may be so large that
+    /// one look a second would take minutes, and what ran out would be counted all the while. For ever
+    /// if there is nothing that could run out.
+    pub fn sweep_pause_ms(&self) -> u64 {
+        if self.pins.pins() == 0 && self.transactions.is_empty() {
+            return u64::MAX;
+        }
+        let most = self.pins.slots().max(self.transactions.slots()) as u64;
+        (SWEEP_MS * SWEEP_SLOTS_MAX / most.max(1)).max(1)
     }
 
     /// Pins in use, for the gauge.

@@ -284,6 +284,11 @@ impl Transactions {
         });
     }
 
+    /// True if nothing is remembered.
+    pub(super) fn is_empty(&self) -> bool {
+        self.slots.used() == 0
+    }
+
     /// Slots, used or not.
     pub(super) fn slots(&self) -> usize {
         self.slots.count()

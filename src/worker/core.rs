@@ -37,6 +37,11 @@ pub(super) trait Core {
     /// Whether [`Core::poll`] may have something soon.
     fn is_waiting(&self) -> bool;
 
+    /// The longest time without [`Core::handle_timeout`], milliseconds.
+    fn sweep_pause_ms(&self) -> u64 {
+        u64::MAX
+    }
+
     /// A transport error towards a backend.
     fn unreachable(&mut self, pool: &Pool, address: SocketAddr);
 
@@ -109,6 +114,10 @@ impl Core for Proxy {
 
     fn is_waiting(&self) -> bool {
         Self::is_waiting(self)
+    }
+
+    fn sweep_pause_ms(&self) -> u64 {
+        Self::sweep_pause_ms(self)
     }
 
     fn unreachable(&mut self, pool: &Pool, address: SocketAddr) {

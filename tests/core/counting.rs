@@ -5,7 +5,7 @@ use crate::world::{
 };
 use sipring::pool::BackendId;
 use sipring::proxy::{
-    CallResult, Forwarded, Method, RegistrationResult, Replaced, Settled, Verdict,
+    CallResult, Forwarded, Method, Now, RegistrationResult, Replaced, Settings, Settled, Verdict,
 };
 
 const CLIENT: &str = "192.0.2.9:5062";
@@ -273,4 +273,25 @@ fn without_failover() -> World {
     let mut settings = crate::world::settings();
     settings.failover.tries = 1;
     World::with(settings, crate::world::backends())
+}
+
+#[test]
+fn what_runs_out_is_counted_for_ten_seconds_more_at_most_however_large_the_table_and_without_traffic()
+ {
+    let large = Settings { pins_max: 1_000_000, ..settings() };
+    let idle_s = large.dialog_idle_s;
+    let mut world = World::with(large, backends());
+    assert_eq!(world.proxy.sweep_pause_ms(), u64::MAX, "there is nothing to sweep");
+    let sent = send(&mut world, &invite());
+    respond(&mut world, &sent, "200 OK");
+    assert_eq!((world.proxy.dialogs(), world.proxy.calls()), (1, 1));
+    let ends = world.now.ms() + u64::from(idle_s) * 1000;
+    let mut at = ends - 60_000;
+    while world.proxy.pins() > 0 {
+        assert!(at < ends + 12_000, "still counted");
+        at += world.proxy.sweep_pause_ms().min(1000);
+        world.proxy.handle_timeout(Now::from_ms(at));
+    }
+    assert!(at > ends, "it was not over yet");
+    assert_eq!((world.proxy.dialogs(), world.proxy.calls()), (0, 0));
 }
