@@ -31,7 +31,7 @@ step() {
 }
 
 # A program of each package that the tests play with, and the C compiler for mimalloc.
-declare -A PACKAGE_OF=([sipp]=sip-tester [kamailio]=kamailio [sipsak]=sipsak [ip]=iproute2 [cc]=build-essential
+declare -A PACKAGE_OF=([sipp]=sip-tester [kamailio]=kamailio [sipsak]=sipsak [ip]=iproute2 [nft]=nftables [cc]=build-essential
     [prometheus]=prometheus [promtool]=prometheus [chromium]=chromium)
 
 missing_packages() {

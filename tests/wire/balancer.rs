@@ -5,6 +5,7 @@ use crate::stage::{Stage, free_ports, wait_until};
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ pub(crate) struct Setup {
     pub(crate) backend_ports: u16,
     /// Admin HTTP.
     pub(crate) admin: SocketAddr,
+    /// Admin HTTP on a Unix socket too, which is reached from outside of a network namespace.
+    pub(crate) admin_socket: Option<PathBuf>,
     /// The lines of `[pool.health]`; `None`: no probes, for most callees take one for a call.
     pub(crate) health: Option<&'static str>,
 }
@@ -26,6 +29,7 @@ pub(crate) struct Setup {
 pub(crate) struct Balancer {
     process: Process,
     admin: SocketAddr,
+    admin_socket: Option<PathBuf>,
 }
 
 impl Setup {
@@ -36,6 +40,7 @@ impl Setup {
             backends: backends.to_vec(),
             backend_ports: free_ports(4),
             admin: SocketAddr::from(([127, 0, 0, 1], free_ports(1))),
+            admin_socket: None,
             health: None,
         }
     }
@@ -64,11 +69,13 @@ impl Setup {
 
     /// A config file with a fixed key, so that a later start reads the tokens of an earlier one.
     fn file(&self, workers: usize) -> String {
+        let socket = self.admin_socket.iter().map(|path| format!("socket = {path:?}\n"));
         let mut text = format!(
-            "workers = {workers}\nbackend_ports = \"{}\"\n\n[admin]\nlisten = \"{}\"\n\n\
+            "workers = {workers}\nbackend_ports = \"{}\"\n\n[admin]\nlisten = \"{}\"\n{}\n\
              [cluster]\nkey = \"000102030405060708090a0b0c0d0e0f\"\n",
             self.backend_range(),
-            self.admin
+            self.admin,
+            socket.collect::<String>()
         );
         for listener in &self.listeners {
             let _ = write!(text, "\n[[listener]]\nbind = \"udp:{listener}\"\n");
@@ -122,6 +129,23 @@ impl Balancer {
         balancer
     }
 
+    /// The same from a config file, whose admin socket is there when this returns.
+    pub(crate) fn start_inside_from_file(
+        stage: &Stage,
+        setup: &Setup,
+        namespace: &str,
+    ) -> Balancer {
+        let file = stage.write("balancer.toml", &setup.file(2));
+        let arguments = ["run", "--config", &file.display().to_string()].map(str::to_owned);
+        let mut balancer = Balancer::launch(stage, "balancer", Some(namespace), setup, &arguments);
+        balancer.process.wait_for_udp_port(setup.listeners[0].port());
+        let socket = setup.admin_socket.as_ref().expect("an admin socket");
+        wait_until("its admin socket is there", Duration::from_secs(20), || {
+            UnixStream::connect(socket).is_ok()
+        });
+        balancer
+    }
+
     fn launch(
         stage: &Stage,
         name: &str,
@@ -132,7 +156,7 @@ impl Balancer {
         let mut command = vec![binary().display().to_string()];
         command.extend_from_slice(arguments);
         let process = Process::start(stage, name, namespace, &command);
-        Balancer { process, admin: setup.admin }
+        Balancer { process, admin: setup.admin, admin_socket: setup.admin_socket.clone() }
     }
 
     /// An OPTIONS addressed to the balancer gets a 200 (RFC 3261 11); or it ends before that.
@@ -165,7 +189,13 @@ impl Balancer {
     }
 
     fn metrics(&self) -> String {
-        let mut stream = TcpStream::connect(self.admin).expect("the admin address");
+        match &self.admin_socket {
+            Some(path) => self.read_metrics(UnixStream::connect(path).expect("the admin socket")),
+            None => self.read_metrics(TcpStream::connect(self.admin).expect("the admin address")),
+        }
+    }
+
+    fn read_metrics(&self, mut stream: impl Read + Write) -> String {
         let request =
             format!("GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.admin);
         stream.write_all(request.as_bytes()).expect("a request");

@@ -8,6 +8,7 @@
 //! | `crash` | `kill -9` between 180 and 200, and a restart with another number of workers |
 //! | `failover` | a backend that refuses, or is not there, loses no call |
 //! | `health` | a backend killed under load gets no new calls until its probes are good again |
+//! | `black_hole` | nftables drops all of a backend under load: calls leave it, and come back after its probes |
 //! | `load` | 10 000 calls, none lost, no dialog split |
 //! | `interfaces` | two interfaces: Record-Route for each side, replies from the address that was asked |
 //!
@@ -17,12 +18,14 @@
 //! A test says `SKIPPED` aloud when a peer is not installed; with `SIPRING_REQUIRE_PEERS=1` it fails.
 
 mod balancer;
+mod black_hole;
 mod calls;
 mod crash;
 mod failover;
 mod health;
 mod interfaces;
 mod kamailio;
+mod lab;
 mod load;
 mod options;
 mod process;
