@@ -23,6 +23,8 @@ pub(crate) struct Setup {
     pub(crate) admin_socket: Option<PathBuf>,
     /// The lines of `[pool.health]`; `None`: no probes, for most callees take one for a call.
     pub(crate) health: Option<&'static str>,
+    /// Pools and rules as the file has them, instead of the one pool of `backends` and `health`.
+    pub(crate) pools: Option<String>,
 }
 
 /// A running balancer.
@@ -42,6 +44,7 @@ impl Setup {
             admin: SocketAddr::from(([127, 0, 0, 1], free_ports(1))),
             admin_socket: None,
             health: None,
+            pools: None,
         }
     }
 
@@ -79,6 +82,10 @@ impl Setup {
         );
         for listener in &self.listeners {
             let _ = write!(text, "\n[[listener]]\nbind = \"udp:{listener}\"\n");
+        }
+        if let Some(pools) = &self.pools {
+            text.push_str(pools);
+            return text;
         }
         text.push_str("\n[[pool]]\nname = \"default\"\n");
         let _ = writeln!(text, "\n[pool.health]\n{}", self.health.unwrap_or("enabled = false"));
@@ -202,6 +209,16 @@ impl Balancer {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
         answer
+    }
+
+    /// Writes another file where [`Balancer::start_from_file`] put its own, sends HUP, and waits until it
+    /// is loaded.
+    pub(crate) fn reload(&self, stage: &Stage, name: &str, setup: &Setup, workers: usize) {
+        let loaded = "sipring_config_reloads_total{result=\"success\"}";
+        let before = self.value(loaded);
+        stage.write(&format!("{name}.toml"), &setup.file(workers));
+        self.process.signal("HUP");
+        wait_until("the file is loaded", Duration::from_secs(20), || self.value(loaded) > before);
     }
 
     /// Panics if it has ended.

@@ -10,6 +10,7 @@
 //! | `health` | a backend killed under load gets no new calls until its probes are good again |
 //! | `black_hole` | nftables drops all of a backend under load: calls leave it, and come back after its probes |
 //! | `load` | 10 000 calls, none lost, no dialog split |
+//! | `routes` | a rule leads calls to its pool; a reload turns it round, and running dialogs stay |
 //! | `interfaces` | two interfaces: Record-Route for each side, replies from the address that was asked |
 //!
 //! How a split dialog is seen: a SIPp callee takes a request of an unknown Call-ID for a new call,
@@ -29,6 +30,7 @@ mod lab;
 mod load;
 mod options;
 mod process;
+mod routes;
 mod scenario;
 mod scenes;
 mod sipp;
