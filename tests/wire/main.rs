@@ -5,6 +5,7 @@
 //! | `calls` | every kind of exchange between SIPp callers and three SIPp backends, IPv4 and IPv6 |
 //! | `kamailio` | a registrar that calls phones by their Path, and a record-routing proxy, as backends |
 //! | `options` | sipsak's OPTIONS to the balancer gets a 200 |
+//! | `caps` | with two workers, capped backends overflow to the backup, and then to 503 |
 //! | `crash` | `kill -9` between 180 and 200, and a restart with another number of workers |
 //! | `failover` | a backend that refuses, or is not there, loses no call |
 //! | `health` | a backend killed under load gets no new calls until its probes are good again |
@@ -21,6 +22,7 @@
 mod balancer;
 mod black_hole;
 mod calls;
+mod caps;
 mod crash;
 mod failover;
 mod health;
