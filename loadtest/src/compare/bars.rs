@@ -26,7 +26,7 @@ pub(super) fn chart(results: &Results) -> Bars {
     Bars {
         title: "CPU per forwarded SIP message, microseconds".to_owned(),
         note: format!(
-            "whole calls at saturation, one core each; less is better. {}, Linux {}",
+            "whole calls, 128 open at any time; less is better; with quartiles. {}, Linux {}",
             results.machine.cpu, results.machine.kernel
         ),
         rows: results.rivals.iter().filter_map(row).collect(),

@@ -55,6 +55,13 @@ fn write_head(text: &mut String, results: &Results) {
             others.median, others.quarter, others.three_quarters
         );
     }
+    if !had_the_core(results) {
+        text.push_str(
+            "* **Nobody was ever alone: with so much asked of them, balancers got less than nine tenths of \
+             their core. Rates and latencies then tell of the neighbours, and CPU per message is that of \
+             the full batches that pile up meanwhile. Repeat this on a quiet machine before you rely on it.**\n",
+        );
+    }
     let generator = |figure: fn(&Report) -> f64| Spread::of(results.generator.iter().map(figure));
     if let (Some(rate), Some(cost)) = (
         generator(|r| r.forwarded_per_s / r.generator.cores),
@@ -71,6 +78,14 @@ fn write_head(text: &mut String, results: &Results) {
     for absent in &results.absent {
         let _ = writeln!(text, "* Not there: {absent}");
     }
+}
+
+/// Whether the busiest of them had its core to itself in most rounds, or the load was the limit.
+fn had_the_core(results: &Results) -> bool {
+    results.rivals.iter().any(|runs| {
+        let busiest = |r: &Report| r.generator.cores.max(r.balancer.map_or(0.0, |b| b.cores));
+        Spread::of(runs.saturated.iter().map(busiest)).is_some_and(|cores| cores.median >= 0.9)
+    })
 }
 
 fn write_costs(text: &mut String, results: &Results) {
