@@ -333,8 +333,11 @@ impl Fleet {
 
     /// How many things are set against the config.
     pub fn drift(&self) -> usize {
-        let of = |one: &Member| usize::from(one.overridden) + usize::from(one.weight.is_some());
-        self.members.iter().map(of).sum()
+        let of = |one: &Member| {
+            let is_added = one.added && one.leaving.is_none();
+            [one.overridden, one.weight.is_some(), is_added].into_iter().filter(|is| *is).count()
+        };
+        self.members.iter().map(of).sum::<usize>() + self.removed.len()
     }
 
     fn member(&mut self, name: &str) -> Result<&mut Member, UnknownBackend> {

@@ -1,6 +1,7 @@
 //! Backends that come and go at run time, against the config: they survive reloads, until somebody
 //! gives it up, the config says the same, or the process ends.
 
+use super::change::CONFIG;
 use super::{Awaited, Event, Fleet, Member, UnknownBackend, Who};
 use crate::pool::BackendSpec;
 use std::fmt;
@@ -117,8 +118,13 @@ impl Fleet {
         if let Some(place) = removed {
             let Removed { pool, spec } = self.removed.remove(place);
             self.note_by(backend, &pool, "back", "its removal is given up", who.clone(), now);
-            match self.members.iter_mut().find(|member| member.spec.name == backend) {
-                Some(member) => member.leaving = None,
+            match self.members.iter().position(|member| member.spec.name == backend) {
+                Some(place) => {
+                    // What the config says of it may have changed meanwhile.
+                    let before = Member { leaving: None, ..self.members.remove(place) };
+                    let member = self.carried_over(before, &pool, spec, &CONFIG, now);
+                    self.members.insert(place, member);
+                }
                 None => {
                     let member = Member { joined: true, ..Member::new(&pool, spec, now) };
                     self.members.push(member);
@@ -246,6 +252,37 @@ mod tests {
         assert_eq!(fleet.clear("b", HOUR, Who::Operator, at(3)), Ok(true));
         assert_eq!(names(&fleet), (vec!["a".into(), "b".into()], vec![]));
         assert!(!fleet.members()[1].overridden, "all of it is given up");
+    }
+
+    #[test]
+    fn a_removal_that_is_cleared_brings_back_what_the_config_says_now() {
+        let mut fleet = Fleet::new(pool(&["a", "b"]), at(0));
+        fleet.remove("b", HOUR, Who::Operator, at(1)).expect("known");
+        let moved = BackendSpec {
+            address: "10.0.0.2:5060".parse().expect("an address"),
+            weight: 9,
+            state: State::Drained,
+            ..spec("b")
+        };
+        let other = PoolSpec { name: "other".into(), ..PoolSpec::unwatched(vec![moved.clone()]) };
+        fleet.reload(vec![pool(&["a"]).remove(0), other], HOUR, at(2));
+        assert_eq!(fleet.clear("b", HOUR, Who::Operator, at(3)), Ok(true));
+        let (staying, leaving) = fleet.effective(1);
+        assert_eq!((staying.len(), leaving.len(), names(&fleet).0), (1, 0, vec!["a".into()]));
+        let back = &staying[0];
+        assert_eq!((back.address, back.weight, back.state), (moved.address, 9, State::Drained));
+    }
+
+    #[test]
+    fn what_was_added_and_removed_is_counted_as_drift() {
+        let mut fleet = Fleet::new(pool(&["a", "b"]), at(0));
+        fleet.add("default", spec("c"), Who::Operator, at(1)).expect("a new one");
+        assert_eq!(fleet.drift(), 1);
+        fleet.remove("b", HOUR, Who::Operator, at(2)).expect("known");
+        assert_eq!(fleet.drift(), 2);
+        fleet.clear("c", HOUR, Who::Operator, at(3)).expect("known");
+        fleet.clear("b", HOUR, Who::Operator, at(3)).expect("known");
+        assert_eq!(fleet.drift(), 0, "who leaves is as the config wants it");
     }
 
     #[test]

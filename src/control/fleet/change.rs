@@ -17,14 +17,14 @@ const LEAVING_MIN: Duration = Duration::from_secs(32);
 const COUNTS_SETTLE: Duration = Duration::from_secs(3);
 
 /// Where a list of backends comes from, in the words of its events.
-struct List {
+pub(super) struct List {
     who: Who,
     added: &'static str,
     back: &'static str,
     leaving: &'static str,
 }
 
-const CONFIG: List = List {
+pub(super) const CONFIG: List = List {
     who: Who::Config,
     added: "in the config",
     back: "in the config again",
@@ -115,7 +115,7 @@ impl Fleet {
         member
     }
 
-    fn carried_over(
+    pub(super) fn carried_over(
         &mut self,
         mut member: Member,
         pool: &str,
