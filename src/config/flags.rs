@@ -169,8 +169,11 @@ fn backend(text: &str, report: &mut Report) -> Option<RawBackend<address::Backen
 
 fn unknown_word(word: &str, place: Place) -> Problem {
     let problem = Problem::error(format!("unknown {} in --backend", quoted(word)))
-        .at(place, "expected weight=N, priority=N, backup or name=S");
-    match nearest(word, ["weight", "priority", "backup", "name"]) {
+        .at(place, "expected weight, priority, dialogs_max, calls_per_second_max, name or backup");
+    match nearest(
+        word,
+        ["weight", "priority", "dialogs_max", "calls_per_second_max", "name", "backup"],
+    ) {
         Some("backup") => problem.help("`backup` has no value"),
         Some(near) => problem.help(format!("did you mean `{near}=`?")),
         None => problem,

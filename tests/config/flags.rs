@@ -177,7 +177,7 @@ error: unknown `wieght` in --backend
 --> --backend:1:20
  |
  | 10.0.0.11,weight=x,wieght=2,priority=-1,backup=yes,name
- |                    ^^^^^^ expected weight=N, priority=N, backup or name=S
+ |                    ^^^^^^ expected weight, priority, dialogs_max, calls_per_second_max, name or backup
  |
  = help: did you mean `weight=`?
 
@@ -191,7 +191,7 @@ error: unknown `backup` in --backend
 --> --backend:1:41
  |
  | 10.0.0.11,weight=x,wieght=2,priority=-1,backup=yes,name
- |                                         ^^^^^^ expected weight=N, priority=N, backup or name=S
+ |                                         ^^^^^^ expected weight, priority, dialogs_max, calls_per_second_max, name or backup
  |
  = help: `backup` has no value
 

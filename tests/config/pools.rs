@@ -310,6 +310,29 @@ fn policies_that_want_or_do_not_want_a_key() {
     ] {
         assert_eq!(first_line(&in_pool(keys)), expected, "{keys}");
     }
+    for ours in [
+        "Via",
+        "Route",
+        "Record-Route",
+        "Path",
+        "Max-Forwards",
+        "From",
+        "To",
+        "Call-ID",
+        "CSeq",
+        "Contact",
+        "Content-Length",
+        "Replaces",
+        "Join",
+        "Target-Dialog",
+        "v",
+        "m",
+        "l",
+        "content-LENGTH",
+    ] {
+        let expected = format!("error: `{ours}` has a meaning of its own");
+        assert_eq!(first_line(&in_pool(&format!("source_header = \"{ours}\""))), expected);
+    }
     for edge in ["bound = 1.01", "bound = 10", "source_header = \"X-Real-Source\""] {
         good(&in_pool(edge));
     }
