@@ -72,7 +72,7 @@ enum Route<'a> {
 /// Answers.
 pub(super) async fn respond(operator: &Operator, ask: Ask<'_>) -> Said {
     let Some(route) = route(ask.path) else {
-        return failed(404, "nothing at this path of the API; README.md lists what there is");
+        return failed(404, NOTHING_HERE);
     };
     let adds = route == Route::Backends && ask.posts;
     let changes = adds || matches!(route, Route::Reload | Route::Change(..));
@@ -132,6 +132,9 @@ fn route(path: &str) -> Option<Route<'_>> {
 }
 
 const ACTIONS: [&str; 6] = ["drain", "ready", "maint", "weight", "clear", "remove"];
+
+const NOTHING_HERE: &str = "nothing at this path of the API; below /api/v1/ there are status, backends, pools, \
+     routes, workers, events, config, pins, where and reload";
 
 /// Who asked by API.
 const REASON: &str = "asked for";

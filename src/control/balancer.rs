@@ -13,7 +13,7 @@ use super::{Failure, log, ports, prober};
 use crate::config::{BackendConfig, Config, Listener, PoolConfig};
 use crate::io::os;
 use crate::metrics::{Cells, Lookups, Metrics, Probes, Reloads, SocketDrops, Source};
-use crate::pool::{BackendId, BackendSpec, Policy, Pool, PoolError};
+use crate::pool::{BackendId, BackendSpec, Load, Policy, Pool, PoolError};
 use crate::proxy::{FailoverSettings, Key, Keys, LocalSocket, Role, Settings, Side, SinceStart};
 use crate::worker::{Answer, Plan, Workers};
 use arc_swap::ArcSwap;
@@ -206,6 +206,13 @@ impl Balancer {
         let of_worker =
             |cells: &Arc<Cells>| cells.backends.of(id).map_or(0, |cells| cells.calls.value());
         self.cells.iter().map(of_worker).sum()
+    }
+
+    /// What a backend has to do, as the workers said last.
+    pub(super) fn load_of(&self, id: BackendId) -> Load {
+        let now_s = (os::now_ms() / 1000) as u32; // the second that the workers name
+        let of_worker = |cells: &Arc<Cells>| cells.backends.of(id).map(|of| of.load(now_s));
+        self.cells.iter().filter_map(of_worker).fold(Load::default(), Load::and)
     }
 
     /// Calls in all, confirmed or still being set up, as the workers said last.

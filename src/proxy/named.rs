@@ -47,7 +47,7 @@ fn line_end(bytes: &[u8], start: usize) -> Option<usize> {
 }
 
 /// The long form of a name (the IANA registry of header fields has the compact ones).
-fn long(name: &[u8]) -> &[u8] {
+pub fn long(name: &[u8]) -> &[u8] {
     let [letter] = name else { return name };
     match letter.to_ascii_lowercase() {
         b'a' => b"Accept-Contact",

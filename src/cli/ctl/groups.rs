@@ -1,6 +1,6 @@
 //! Pools, rules, and where a request goes, as people read them.
 
-use super::table::{rows, table, text};
+use super::table::{latency, rows, table, text};
 use serde_json::Value;
 use std::fmt::Write;
 
@@ -41,11 +41,16 @@ pub(super) fn whither(value: &Value) -> String {
     let _ = writeln!(shown, "pool     {}, by {}", text(&value["pool"]), text(&value["policy"]));
     let row = |one: &Value| {
         let full = if one["full"] == true { "full" } else { "" }.to_owned();
-        vec![text(&one["backend"]), text(&one["weight"]), text(&one["calls"]), full]
+        let counts =
+            ["backend", "weight", "calls", "transactions", "work"].map(|key| text(&one[key]));
+        counts.into_iter().chain([latency(&one["latency_ms"]), full]).collect()
     };
     let candidates = rows(&value["candidates"], row);
     if !candidates.is_empty() {
-        shown += &table(&["CANDIDATE", "WEIGHT", "CALLS NOW", ""], candidates);
+        shown += &table(
+            &["CANDIDATE", "WEIGHT", "CALLS NOW", "OPEN", "WORK", "LATENCY", ""],
+            candidates,
+        );
     }
     shown
 }

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub(super) fn backends(value: &Value) -> String {
     let head = [
         "NAME", "POOL", "ADDRESS", "STATE", "WANTED", "UP", "TIER", "WEIGHT", "DIALOGS", "CALLS",
-        "SINCE", "WHY",
+        "OPEN", "WORK", "LATENCY", "SINCE", "WHY",
     ];
     let row = |one: &Value| {
         let up = one["up"]["value"].as_bool() == Some(true);
@@ -16,6 +16,9 @@ pub(super) fn backends(value: &Value) -> String {
         let told = if up { &one["admin"] } else { &one["up"] };
         let (since, why) = match leaving {
             true => (&one["leaving"]["since"], leaves(one).to_owned()),
+            false if one["held"] == true => {
+                (&told["since"], "held back by its Retry-After".to_owned())
+            }
             false => {
                 let why = format!("{}, by {}", text(&told["reason"]), text(&told["by"]));
                 (&told["since"], why)
@@ -41,6 +44,9 @@ pub(super) fn backends(value: &Value) -> String {
             weight,
             capped(&one["dialogs"], &one["dialogs_max"]),
             text(&one["calls"]),
+            text(&one["transactions"]),
+            text(&one["work"]),
+            latency(&one["latency_ms"]),
             ago(since),
             why,
         ]
@@ -73,6 +79,11 @@ fn tier(one: &Value) -> String {
 /// A count, and its cap if it has one.
 fn capped(count: &Value, max: &Value) -> String {
     if max.is_null() { text(count) } else { format!("{} of {}", text(count), text(max)) }
+}
+
+/// Milliseconds, three digits of them behind the point.
+pub(super) fn latency(value: &Value) -> String {
+    value.as_f64().map_or("-".to_owned(), |ms| format!("{ms:.3} ms"))
 }
 
 pub(super) fn workers(value: &Value) -> String {
@@ -212,7 +223,7 @@ mod tests {
             "name": name, "pool": "default", "address": "10.0.0.1:5060", "priority": 0, "backup": false,
             "dialogs_max": null, "added": false, "state": "ready", "admin": said("ready".into()),
             "up": said(true.into()), "weight": {"now": 2, "configured": 2}, "dialogs": 3, "calls": 4,
-            "requests": 5, "overridden": false, "drain": null, "leaving": null,
+            "transactions": 6, "work": 7.5, "latency_ms": 1.25, "held": false, "requests": 5, "overridden": false, "drain": null, "leaving": null,
         })
     }
 
@@ -246,6 +257,15 @@ mod tests {
         let name = json!({"name": "a", "state": "kept", "addresses": 2, "error": "timeout"});
         let shown = status(&json!({"names": [name]}));
         assert!(shown.contains("name       a: kept, 2 addresses: timeout\n"), "{shown}");
+    }
+
+    #[test]
+    fn who_is_held_back_shows_why_it_takes_nothing() {
+        let mut one = backend("a");
+        (one["held"], one["state"]) = (true.into(), "drained".into());
+        let shown = backends(&json!([one]));
+        assert!(shown.contains("held back by its Retry-After"), "{shown}");
+        assert!(shown.contains("  6     7.5   1.250 ms  "), "{shown}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::super::operator::Operator;
 use super::super::reload::Reloaded;
 use super::super::resolve::{Origin, Standing};
 use crate::metrics::{BackendCells, Cell, Cells};
-use crate::pool::{BackendId, State};
+use crate::pool::{BackendId, Load, State};
 use crate::proxy::Role;
 use serde::Serialize;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -96,7 +96,14 @@ pub(super) struct Backend {
     added: bool,
     dialogs: u64,
     calls: u64,
+    /// Requests that it has not answered finally, and the same by what they weigh (`[work]`).
+    transactions: u32,
+    work: f64,
+    /// Average time to its first response of late; null: none has come.
+    latency_ms: Option<f64>,
     requests: u64,
+    /// It gets nothing new for a while, for a 503 of it had Retry-After.
+    held: bool,
     /// Whether somebody set something at run time, against the config.
     overridden: bool,
     /// Its calls are awaited, for it is drained.
@@ -284,7 +291,7 @@ fn member(balancer: &Balancer, live: &Live, member: &Member) -> Backend {
         let of = |cells: &Cells| cells.backends.of(id).map_or(0, |cells| cell(&cells).value());
         balancer.cells().iter().map(|cells| of(cells)).sum()
     };
-    let effective = live.fleet.seen_of(member);
+    let (effective, load) = (live.fleet.seen_of(member), balancer.load_of(id));
     let removed = live.fleet.removed().iter().any(|one| one.spec.name == member.spec.name);
     Backend {
         name: member.spec.name.clone(),
@@ -306,11 +313,24 @@ fn member(balancer: &Balancer, live: &Live, member: &Member) -> Backend {
         added: member.added,
         dialogs: count(|cells| &cells.dialogs),
         calls: count(|cells| &cells.calls),
+        transactions: load.transactions,
+        work: work(load),
+        latency_ms: latency_ms(load),
         requests: count(|cells| &cells.requests),
+        held: member.held,
         overridden: member.overridden || member.weight.is_some() || member.added || removed,
         drain: member.drain.map(wait),
         leaving: member.leaving.map(wait),
     }
+}
+
+/// In average requests.
+pub(super) fn work(load: Load) -> f64 {
+    f64::from(load.work) / 100.0
+}
+
+pub(super) fn latency_ms(load: Load) -> Option<f64> {
+    (load.latency_us > 0).then(|| f64::from(load.latency_us) / 1000.0)
 }
 
 fn said<T, S>(known: &Known<T>, value: impl Fn(&T) -> S) -> Said<S> {

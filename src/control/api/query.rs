@@ -35,6 +35,11 @@ impl Query<'_> {
 /// `%40` is `@`; what is no such pair stays as it is, and what is not UTF-8 then is replaced. A `+`
 /// is a `+`: Call-IDs have them.
 pub(super) fn decoded(text: &str) -> String {
+    String::from_utf8_lossy(&bytes(text)).into_owned()
+}
+
+/// The same, whatever it is then.
+pub(super) fn bytes(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, behind)) = rest.split_first() {
@@ -50,7 +55,7 @@ pub(super) fn decoded(text: &str) -> String {
             }
         }
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    bytes
 }
 
 #[cfg(test)]

@@ -221,6 +221,50 @@ fn where_goes_through_rule_pool_policy_and_backend() {
 }
 
 #[test]
+fn where_says_what_it_would_have_to_know() {
+    let of = |key| {
+        let table = crate::pool::HashTable::Rendezvous;
+        let policy = crate::pool::Policy::Hash { key, table };
+        Api::of_two_pools(|config| config.pools[0].policy = policy)
+    };
+    let api = of(crate::pool::HashKey::Source);
+    let found = api.get("/api/v1/where?call_id=a");
+    assert_eq!(found["backend"], Value::Null, "{found}");
+    assert!(found["why"].as_str().unwrap().contains("source"), "{found}");
+    assert!(api.get("/api/v1/where?call_id=a&source=192.0.2.1")["backend"].is_string());
+    let api = of(crate::pool::HashKey::Aor);
+    assert_eq!(api.get("/api/v1/where?call_id=a")["backend"], Value::Null);
+    assert!(api.get("/api/v1/where?call_id=a&to=sip:a@x")["backend"].is_string());
+}
+
+#[test]
+fn where_keeps_calls_out_at_a_cap_and_nothing_else() {
+    let api = Api::of_two_pools(|config| {
+        config.routes.clear();
+        for backend in &mut config.pools[0].backends {
+            backend.intake.calls_max = Some(3);
+        }
+    });
+    let full = crate::pool::Load { calls: 3, work: 525, latency_us: 1500, ..Default::default() };
+    let place = |query| {
+        let asked = Asked::read(Query(query), b"", &api.0.balancer).expect("good");
+        let found = whither::place_by(&api.0.balancer, &asked, None, &|_| full);
+        serde_json::to_value(found).expect("JSON")
+    };
+    let found = place("call_id=a");
+    assert_eq!((&found["backend"], &found["by"]), (&Value::Null, &"nobody".into()));
+    let candidate = &found["candidates"][0];
+    assert_eq!((&candidate["full"], &candidate["calls"]), (&true.into(), &3.into()));
+    assert_eq!((&candidate["work"], &candidate["latency_ms"]), (&5.25.into(), &1.5.into()));
+    assert!(place("call_id=a&method=REGISTER")["backend"].is_string());
+    let told = &api.get("/api/v1/backends")[0];
+    assert_eq!(
+        (&told["transactions"], &told["latency_ms"], &told["held"]),
+        (&0.into(), &Value::Null, &false.into())
+    );
+}
+
+#[test]
 fn where_by_source_listener_and_header() {
     let api = Api::of_two_pools(|config| {
         let route = &mut config.routes[0];

@@ -1,16 +1,18 @@
 //! Where a request would go: route, pool, policy, backend, each with its reason.
 //!
 //! The request is described by the query, or is a whole one in the body; where it came from and on
-//! which listener the query says either way.
+//! which listener the query says either way. It is taken to be a new one: tokens in Route and the
+//! dialog that a To tag or Replaces names are not looked at.
 
+use super::answers;
 use super::query::{self, Query};
 use crate::control::Balancer;
-use crate::metrics::Cells;
 use crate::pool::{
-    BackendId, BackendSlot, CallHash, Choice, Facts, Group, GroupIndex, HashKey, Load, Policy,
-    Pool, Turn,
+    BackendId, BackendSlot, CallHash, Choice, Facts, Group, GroupIndex, HashKey, Load, Loads,
+    Policy, Pool, Turn,
 };
-use crate::sip::{Header, Message, NameAddr, Span, Start, Uri};
+use crate::proxy::long_name;
+use crate::sip::{Message, NameAddr, Span, Start, Uri};
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -46,6 +48,10 @@ struct Candidate {
     backend: String,
     weight: u16,
     calls: u32,
+    transactions: u32,
+    work: f64,
+    latency_ms: Option<f64>,
+    /// It takes no more calls; what is no INVITE it takes all the same.
     full: bool,
 }
 
@@ -147,12 +153,22 @@ impl Asked {
             },
             HashKey::Aor => match self.aor() {
                 "" => call_id(),
-                user => pool.call_hash(query::decoded(user).as_bytes()),
+                user => pool.call_hash(&query::bytes(user)),
             },
             HashKey::Header => group
                 .hash_header()
                 .and_then(|name| self.header(name))
                 .map_or_else(call_id, |value| pool.call_hash(value)),
+        }
+    }
+
+    /// What this group's policy goes by, and nobody has said.
+    fn lacks(&self, group: &Group) -> Option<&'static str> {
+        let Policy::Hash { key, .. } = group.policy() else { return None };
+        match key {
+            HashKey::Source if self.source.is_none() => Some("its source: say source too"),
+            HashKey::Aor if self.aor().is_empty() => Some("a user: say uri or to too"),
+            _ => None,
         }
     }
 
@@ -195,7 +211,9 @@ impl Facts for Asked {
     }
 
     fn header(&self, name: &str) -> Option<&[u8]> {
-        let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        let wanted = long_name(name.as_bytes());
+        let is_it = |known: &str| long_name(known.as_bytes()).eq_ignore_ascii_case(wanted);
+        let found = self.headers.iter().find(|(known, _)| is_it(known));
         found.map(|(_, value)| value.as_bytes())
     }
 }
@@ -203,7 +221,9 @@ impl Facts for Asked {
 /// User and host of a SIP URI; the number of a tel URI.
 fn user_and_host(uri: &str) -> Result<(String, String), String> {
     let bytes = uri.as_bytes();
-    if let Some(number) = uri.strip_prefix("tel:") {
+    if let Some((scheme, number)) = uri.split_at_checked(4)
+        && scheme.eq_ignore_ascii_case("tel:")
+    {
         return Ok((number.to_owned(), String::new()));
     }
     let parsed = Uri::parse(bytes, Span::new(0, bytes.len()));
@@ -215,17 +235,12 @@ fn user_and_host(uri: &str) -> Result<(String, String), String> {
     Ok((user, text(parsed.host)))
 }
 
-/// The first value of each header field, by its full name.
+/// Each row of the header, in order.
 fn headers(bytes: &[u8]) -> Vec<(String, String)> {
     let text = String::from_utf8_lossy(bytes);
     let head = text.split("\r\n\r\n").next().unwrap_or_default();
     let rows = head.split("\r\n").skip(1).filter_map(|row| row.split_once(':'));
-    let full = |name: &str| match Header::named(name.as_bytes()) {
-        Some(Header::From) => "From".to_owned(),
-        Some(Header::To) => "To".to_owned(),
-        _ => name.to_owned(),
-    };
-    rows.map(|(name, value)| (full(name.trim()), value.trim().to_owned())).collect()
+    rows.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())).collect()
 }
 
 fn listener_of(text: &str, balancer: &Balancer) -> Result<u16, String> {
@@ -242,6 +257,16 @@ fn listener_of(text: &str, balancer: &Balancer) -> Result<u16, String> {
 
 /// Where it goes; `pin` is the backend that its Call-ID is pinned to.
 pub(super) fn place(balancer: &Balancer, asked: &Asked, pin: Option<BackendId>) -> Where {
+    place_by(balancer, asked, pin, &|id| balancer.load_of(id))
+}
+
+/// The same by these loads.
+pub(super) fn place_by(
+    balancer: &Balancer,
+    asked: &Asked,
+    pin: Option<BackendId>,
+    load_of: &dyn Fn(BackendId) -> Load,
+) -> Where {
     let pool = balancer.pool();
     let call_id = asked.call_id.clone();
     if let Some(slot) = pin.and_then(|id| pool.by_id(id)) {
@@ -251,24 +276,38 @@ pub(super) fn place(balancer: &Balancer, asked: &Asked, pin: Option<BackendId>) 
     }
     let index = pool.route(asked);
     let group = pool.group(index);
-    let cells: Vec<&Cells> = balancer.cells().iter().map(AsRef::as_ref).collect();
-    let calls = |slot: BackendSlot| -> u32 {
-        let id = pool.backend(slot).id;
-        let of = |cells: &&Cells| cells.backends.of(id).map_or(0, |of| of.calls.value());
-        u32::try_from(cells.iter().map(of).sum::<u64>()).unwrap_or(u32::MAX)
-    };
-    let load = |slot: BackendSlot| Load { calls: calls(slot), ..Load::default() };
-    let choice = pool.choose(index, asked.key(&pool, group), &[], &load, &mut Turn(0));
-    let (backend, by, why) = verdict(&pool, group, choice);
-    let steps = Some(steps(balancer, &pool, asked, index, &load));
+    let loads = LoadsNow { load_of, pool: &pool, for_call: asked.method == "INVITE" };
+    let choice = pool.choose(index, asked.key(&pool, group), &[], &loads, &mut Turn(0));
+    let (mut backend, by, mut why) = verdict(&pool, group, choice);
+    if let (Choice::Backend(_), Some(what)) = (choice, asked.lacks(group)) {
+        (backend, why) = (None, format!("a new call: by a hash, for which it lacks {what}"));
+    }
+    let steps = Some(steps(balancer, &pool, asked, index, &loads));
     Where { call_id, backend, by, why, steps }
+}
+
+/// What the workers said last.
+struct LoadsNow<'a> {
+    load_of: &'a dyn Fn(BackendId) -> Load,
+    pool: &'a Pool,
+    for_call: bool,
+}
+
+impl Loads for LoadsNow<'_> {
+    fn of(&self, slot: BackendSlot) -> Load {
+        (self.load_of)(self.pool.backend(slot).id)
+    }
+
+    fn for_call(&self) -> bool {
+        self.for_call
+    }
 }
 
 fn verdict(pool: &Pool, group: &Group, choice: Choice) -> (Option<String>, &'static str, String) {
     let name = |slot: BackendSlot| pool.backend(slot).spec.name.clone();
     let slot = match choice {
         Choice::Backend(slot) => slot,
-        Choice::Full => return (None, "nobody", "all have reached their caps".to_owned()),
+        Choice::Full => return (None, "nobody", "all have reached their caps: 503".to_owned()),
         Choice::Nobody => return (None, "nobody", "no backend takes new calls: 480".to_owned()),
     };
     let loaded = match group.asks_for_loads() {
@@ -311,7 +350,7 @@ fn steps(
     pool: &Pool,
     asked: &Asked,
     index: GroupIndex,
-    load: &impl Fn(BackendSlot) -> Load,
+    loads: &LoadsNow<'_>,
 ) -> Steps {
     let live = balancer.live();
     let rule = pool.rules().iter().position(|rule| rule.matches(asked));
@@ -320,11 +359,14 @@ fn steps(
     let takers: Vec<_> = members.filter(|(_, one)| one.takes_new_calls()).collect();
     let tier = takers.iter().map(|(_, one)| one.spec.intake.tier()).min();
     let candidate = |(slot, one): &(u16, &crate::pool::Backend)| {
-        let load = load(BackendSlot(*slot));
+        let load = loads.of(BackendSlot(*slot));
         Candidate {
             backend: one.spec.name.clone(),
             weight: one.spec.weight,
             calls: load.calls,
+            transactions: load.transactions,
+            work: answers::work(load),
+            latency_ms: answers::latency_ms(load),
             full: one.spec.intake.is_full(load),
         }
     };
@@ -369,6 +411,15 @@ mod tests {
         }
         assert!(user_and_host("alice").is_err());
         assert_eq!(user_and_host("tel:+491"), Ok(("+491".into(), String::new())));
+    }
+
+    #[test]
+    fn a_header_field_is_found_by_either_name() {
+        let asked = Asked::of_message(INVITE).expect("a request");
+        assert_eq!(Facts::header(&asked, "Call-ID"), Some(&b"abc@x"[..]));
+        assert_eq!(Facts::header(&asked, "F"), Facts::header(&asked, "From"));
+        assert!(Facts::header(&asked, "f").is_some());
+        assert_eq!(user_and_host("TEL:+491"), Ok(("+491".into(), String::new())));
     }
 
     #[test]
