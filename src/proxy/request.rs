@@ -83,7 +83,10 @@ impl Proxy {
         let key = self.transactions.key(request.pin_key, request.cseq, branch);
         let way = match self.follow(now, pool, ingress, &request, key, (way.target, way.by)) {
             Ok((target, by)) => Way { target, by, ..way },
-            Err(answer) => return self.answer(ingress, &request, answer, out),
+            Err(answer) => {
+                self.answered_here(now, &request);
+                return self.answer(ingress, &request, answer, out);
+            }
         };
         let way = self.track(now, pool, &request, key, way);
         let verdict = self.forward(pool, ingress, &request, way.target, way.attempt, out);
@@ -143,12 +146,25 @@ impl Proxy {
         }
     }
 
-    /// What was not forwarded is not waited for.
+    /// What was not forwarded is not waited for, and nobody is silent about it.
     fn went_nowhere(&mut self, now: Now, request: &Request<'_>, key: Option<TransactionKey>) {
         // These have the key of their INVITE.
-        let is_tracked = !matches!(request.method, Method::Ack | Method::Cancel);
-        if let Some(key) = key.filter(|_| is_tracked) {
+        if matches!(request.method, Method::Ack | Method::Cancel) {
+            return;
+        }
+        if let Some(key) = key {
             self.transactions.close(self.pins.counts_mut(), key, now);
+            if let Some(kept) = self.failover.find(key) {
+                self.failover.forget(kept);
+            }
+        }
+        self.answered_here(now, request);
+    }
+
+    /// Its final response was ours: an INVITE's pin is of no call any more.
+    pub(super) fn answered_here(&mut self, now: Now, request: &Request<'_>) {
+        if request.method == Method::Invite {
+            self.pins.fail(request.pin_key, now.seconds());
         }
     }
 

@@ -196,6 +196,7 @@ impl Proxy {
                 let key = proxy.failover.kept(slot).key;
                 return is_answered.then(|| {
                     proxy.transactions.close(proxy.pins.counts_mut(), key, now);
+                    proxy.answered_here(now, request);
                     proxy.answer(ingress, request, answer, out)
                 });
             };

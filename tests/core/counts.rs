@@ -74,7 +74,21 @@ fn a_failover_takes_the_weight_along_and_our_own_answer_takes_it_off() {
     assert!(given_up.answer().starts_with("SIP/2.0 50"), "{}", given_up.text());
     assert_eq!(world.proxy.transactions(), 0);
     assert_eq!(world.proxy.load_of(world.pool.backend(slot).id, world.now).work, 0);
+    assert_eq!(world.proxy.calls(), 0, "no call is left of it");
+    assert!(invite(&mut world, "one").answer().starts_with("SIP/2.0 50"), "the same again");
+    assert_eq!(world.proxy.calls(), 0);
     world.proxy.check_invariants();
+}
+
+#[test]
+fn what_has_no_room_for_our_fields_is_no_call_and_speaks_against_nobody() {
+    let mut world = World::new();
+    let body = "x".repeat(65_100);
+    let sent = send(&mut world, &Request { body: &body, ..Request::default() });
+    assert!(sent.answer().starts_with("SIP/2.0 513 "), "{}", sent.text());
+    assert_eq!((world.proxy.calls(), world.proxy.transactions()), (0, 0));
+    assert!(world.wait(10_000).is_empty());
+    assert_eq!(world.proxy.take_silent(), None, "nobody was asked anything");
 }
 
 #[test]
