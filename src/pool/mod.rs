@@ -259,6 +259,15 @@ impl Pool {
         self.lookup.by_address(address)
     }
 
+    /// Every backend on this address: of several groups, or leaving. Walks them all if there is one.
+    pub fn all_by_address(&self, address: SocketAddr) -> impl Iterator<Item = BackendSlot> {
+        let first = self.by_address(address).map_or(self.backends.len(), |slot| slot.0.into());
+        let places = first..self.backends.len();
+        places
+            .filter(move |place| self.backends[*place].spec.address == address)
+            .map(|place| BackendSlot(place as u16))
+    }
+
     /// The backend that a datagram from this address comes from: its address, or one of its
     /// `source` networks (the first in order of the config).
     #[inline]

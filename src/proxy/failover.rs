@@ -269,13 +269,16 @@ impl Failover {
         self.wheel.schedule(slot.index, now_ms + LINGER_MS);
     }
 
-    /// A transport error towards a backend: every request that waits for its first word goes
-    /// elsewhere at once (RFC 3261 16.9).
-    pub(super) fn unreachable(&mut self, backend: BackendId) {
+    /// A transport error towards these backends: every request that waits for the first word of one
+    /// goes elsewhere at once (RFC 3261 16.9).
+    pub(super) fn unreachable(&mut self, are_there: impl Fn(BackendId) -> bool) {
+        if self.is_empty() {
+            return;
+        }
         for index in 0..self.table.capacity() {
             let slot = self.table.slot(index);
             let entry = self.table.get(slot);
-            if !entry.used || entry.phase != Phase::Silent || entry.current() != backend {
+            if !entry.used || entry.phase != Phase::Silent || !are_there(entry.current()) {
                 continue;
             }
             if entry.has_copy() {

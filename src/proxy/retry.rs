@@ -43,13 +43,13 @@ impl Proxy {
         !self.failover.is_empty()
     }
 
-    /// A transport error (ICMP, a refused send) towards this address: requests that wait for its
-    /// first word go elsewhere with the next [`Proxy::poll`] (RFC 3261 16.9).
+    /// A transport error (ICMP, a refused send) towards this address: requests that wait for the first
+    /// word of a backend there go elsewhere with the next [`Proxy::poll`] (RFC 3261 16.9).
     pub fn unreachable(&mut self, pool: &Pool, address: SocketAddr) {
-        if let Some(slot) = pool.by_address(address)
-            && !self.failover.is_empty()
-        {
-            self.failover.unreachable(pool.backend(slot).id);
+        if pool.by_address(address).is_some() {
+            let is_there =
+                |id| pool.by_id(id).is_some_and(|slot| pool.backend(slot).spec.address == address);
+            self.failover.unreachable(is_there);
         }
     }
 

@@ -177,7 +177,7 @@ impl Chooser<'_> {
             let spirals = self.spiral.passages > 0;
             return if spirals { Ok(None) } else { Err(Stop::Answer(Answer::Unresolvable)) };
         };
-        if let Some(slot) = self.pool.by_address(to) {
+        if let Some(slot) = self.at_address(request, to) {
             return Ok(Some((Target::Backend(slot), Routed::Backend)));
         }
         let Some(socket) = self.addresses.listener_towards(to) else {
@@ -205,7 +205,7 @@ impl Chooser<'_> {
         }
         if request.to_tag.is_some() {
             let address = uri.and_then(|uri| uri.address(bytes));
-            if let Some(slot) = address.and_then(|address| self.pool.by_address(address)) {
+            if let Some(slot) = address.and_then(|address| self.named(request, address)) {
                 return found(slot, Routed::Named);
             }
         } else if request.method == Method::Invite
@@ -271,6 +271,25 @@ impl Chooser<'_> {
             Some(slot) => Ok((Target::Backend(slot), Routed::Replaced)),
             None => Err(Stop::Answer(Answer::NoBackend)),
         }
+    }
+
+    /// The backend that a request inside a dialog names by its address. The ACK of a failure has the
+    /// Request-URI of its INVITE (RFC 3261 17.1.1.3), which may name one that it never went to.
+    fn named(&self, request: &Request<'_>, address: SocketAddr) -> Option<BackendSlot> {
+        let is_of_failure = request.method == Method::Ack
+            && self
+                .pins
+                .find(request.pin_key, self.now.seconds())
+                .is_some_and(|pin| matches!(pin.class, Class::Transaction | Class::Invite));
+        if is_of_failure { None } else { self.at_address(request, address) }
+    }
+
+    /// The backend at an address; of several the one that the call is at.
+    fn at_address(&self, request: &Request<'_>, address: SocketAddr) -> Option<BackendSlot> {
+        let slot = self.pool.by_address(address)?;
+        let pinned = self.pinned(request);
+        let is_there = |slot: &BackendSlot| self.pool.backend(*slot).spec.address == address;
+        Some(pinned.filter(is_there).unwrap_or(slot))
     }
 
     /// The backend of the Call-ID's pin. A registration outlives its backend's health: it moves. A

@@ -3,7 +3,7 @@
 //! It has everything of a worker but the receive slots and the hand-off inboxes, from which the loop
 //! lends it one message at a time.
 
-use super::backends::Backends;
+use super::backends::{Backends, Connection};
 use super::core::Core;
 use super::count;
 use super::message_log::Pen;
@@ -190,13 +190,6 @@ impl<C: Core> Desk<C> {
         }
     }
 
-    /// Tells the core of a transport error on a connected socket.
-    fn unreachable(&mut self, file: FileIndex) {
-        if let Some(peer) = self.backends.connection(file).map(|connection| connection.peer()) {
-            self.core.unreachable(&self.pool, peer);
-        }
-    }
-
     #[inline]
     fn act(&mut self, now: Now, verdict: Verdict, slot: SendSlot) -> io::Result<()> {
         count::verdict(&self.cells, &verdict);
@@ -328,7 +321,7 @@ impl<C: Core> Desk<C> {
     fn receive_ended(&mut self, file: FileIndex, errno: Errno) -> io::Result<()> {
         count::receive_ended(&self.cells, errno);
         if errno.is_icmp() {
-            self.note_unreachable(self.backends.connection(file).map(|one| one.peer()));
+            self.unreachable(self.backends.connection(file).map(Connection::peer));
         }
         match errno.0 {
             // A socket that is none, or a request that makes no sense: no arming again helps.
@@ -336,10 +329,7 @@ impl<C: Core> Desk<C> {
                 return Err(io::Error::from_raw_os_error(errno.0));
             }
             libc::ENOBUFS | libc::ECANCELED => self.ended.push(file),
-            _ if errno.is_icmp() => {
-                self.unreachable(file);
-                self.ended.push(file);
-            }
+            _ if errno.is_icmp() => self.ended.push(file),
             _ => self.later.push(file),
         }
         Ok(())
@@ -349,9 +339,8 @@ impl<C: Core> Desk<C> {
         count::sent(&self.cells, result);
         if result.is_err_and(Errno::is_icmp) {
             let file = self.driver.file(&slot);
-            let connected = self.backends.connection(file).map(|connection| connection.peer());
-            self.note_unreachable(connected.or_else(|| self.driver.destination(&slot)));
-            self.unreachable(file);
+            let connected = self.backends.connection(file).map(Connection::peer);
+            self.unreachable(connected.or_else(|| self.driver.destination(&slot)));
         }
         let slot = match result {
             Err(Errno(libc::ECONNREFUSED))
@@ -367,11 +356,14 @@ impl<C: Core> Desk<C> {
         Ok(())
     }
 
-    /// An error came back from `peer`, which is a backend, or a client.
-    fn note_unreachable(&self, peer: Option<SocketAddr>) {
-        if let Some(slot) = peer.and_then(|peer| self.pool.by_address(peer)) {
+    /// There is no way to `peer`, which is a backend (or several), or a client: what waits for it goes
+    /// elsewhere.
+    fn unreachable(&mut self, peer: Option<SocketAddr>) {
+        let Some(peer) = peer else { return };
+        for slot in self.pool.all_by_address(peer) {
             self.backends.count_outcome(slot, BackendOutcome::Unreachable);
         }
+        self.core.unreachable(&self.pool, peer);
     }
 
     /// Opens the connected socket that [`Desk::note_request`] has found due.

@@ -118,6 +118,22 @@ fn an_in_dialog_request_without_route_goes_to_the_backend_that_it_names() {
 }
 
 #[test]
+fn the_ack_of_a_failure_follows_its_invite_whomever_the_request_uri_names() {
+    // 17.1.1.3: it has the Request-URI of the INVITE
+    let mut world = World::new();
+    for n in 0..20 {
+        let call_id = format!("call-{n}");
+        let invite = Request { uri: "sip:bob@10.1.0.3", call_id: &call_id, ..Default::default() };
+        let sent = world.push(CLIENT, LISTENER, invite.to_string());
+        let busy = response(&sent.text(), "486 Busy Here", "bob", "");
+        world.push(&sent.forwarded_to().to_string(), PORT, busy);
+        let ack = Request { method: "ACK", to_tag: "bob", ..invite };
+        let ack = world.push(CLIENT, LISTENER, ack.to_string());
+        assert_eq!(ack.forwarded_to(), sent.forwarded_to());
+    }
+}
+
+#[test]
 fn replaces_leads_to_the_backend_of_the_dialog_that_it_names() {
     // RFC 3891 3, RFC 3911, RFC 4538: attended transfer works
     for field in ["Replaces", "replaces", "Join", "Target-Dialog"] {

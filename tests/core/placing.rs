@@ -178,6 +178,43 @@ fn a_retry_stays_in_its_group() {
     assert!(upstream.text().starts_with("SIP/2.0 500 "), "{}", upstream.text());
 }
 
+/// `a` and `b` of two groups are one server; the second group has another one behind it.
+fn with_a_shared_address() -> World {
+    let spec = |name: &str, n: u16| BackendSpec {
+        name: name.to_owned(),
+        address: address(&format!("10.1.0.{n}:5060")),
+        ..backends()[0].clone()
+    };
+    let backup = Intake { backup: true, ..Intake::default() };
+    let groups = [
+        ("first", vec![spec("a", 1)]),
+        ("second", vec![spec("b", 1), BackendSpec { intake: backup, ..spec("c", 2) }]),
+    ];
+    let groups = groups.map(|(name, specs)| GroupSpec::new(name, Policy::CALL_ID_HASH, specs));
+    let rule = Rule { methods: vec!["INVITE".into()], group: GroupIndex(1), ..Rule::default() };
+    world(&groups, vec![rule])
+}
+
+#[test]
+fn an_error_of_an_address_is_one_of_every_group_that_has_it() {
+    let mut world = with_a_shared_address();
+    let sent = send(&mut world, &Request::default());
+    world.proxy.unreachable(&world.pool, sent.forwarded_to());
+    assert_eq!(world.poll().remove(0).forwarded_to(), address("10.1.0.2:5060"));
+}
+
+#[test]
+fn a_dialog_stays_in_its_group_though_another_has_the_address_that_it_names() {
+    let mut world = with_a_shared_address();
+    let sent = send(&mut world, &Request::default());
+    let ok = response(&sent.text(), "200 OK", "bob", "");
+    world.push(&sent.forwarded_to().to_string(), PORT, ok);
+    let again = Request { uri: "sip:bob@10.1.0.1", to_tag: "bob", cseq: 2, ..Request::default() };
+    assert_eq!(send(&mut world, &again).forwarded_to(), sent.forwarded_to());
+    let [a, b] = [0, 1].map(|place| world.pool.backends()[place].id);
+    assert_eq!([a, b].map(|id| world.proxy.dialogs_on(id)), [0, 1]);
+}
+
 #[test]
 fn a_retry_keeps_to_the_caps() {
     let mut backends = backends();
