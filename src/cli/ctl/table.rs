@@ -223,7 +223,8 @@ mod tests {
             "name": name, "pool": "default", "address": "10.0.0.1:5060", "priority": 0, "backup": false,
             "dialogs_max": null, "added": false, "state": "ready", "admin": said("ready".into()),
             "up": said(true.into()), "weight": {"now": 2, "configured": 2}, "dialogs": 3, "calls": 4,
-            "transactions": 6, "work": 7.5, "latency_ms": 1.25, "held": false, "requests": 5, "overridden": false, "drain": null, "leaving": null,
+            "transactions": 6, "work": 7.5, "latency_ms": 1.25, "held": false,
+            "requests": 5, "overridden": false, "drain": null, "leaving": null,
         })
     }
 
