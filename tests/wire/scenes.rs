@@ -70,14 +70,15 @@ fn scene(name: &str, fail: impl FnOnce(&mut Backend), mend: impl FnOnce(&mut Bac
     fail(&mut failing);
     wait_until("the backend is down", LONG, || up(0));
     let down_after = failed_at.elapsed();
+    let ups = balancer.value("sipring_probe_transitions_total{backend=\"b2\",to=\"up\"}");
     // What was under way to it when it went down is tried elsewhere within `failover_after`.
     std::thread::sleep(Duration::from_millis(4500));
     let of_others = [&first, &third].map(|one| one.report().new_calls.value());
     let asked = failing.report().ignored.value();
-    let ups = balancer.value("sipring_probe_transitions_total{backend=\"b2\",to=\"up\"}");
     let was_down = up(0);
     std::thread::sleep(Duration::from_secs(1));
-    // Good probes may have brought it up in between, for its calls to take it down again.
+    // Good probes may have brought it up since, for its calls to take it down again: then some may be
+    // under way to it still.
     if was_down
         && ups == balancer.value("sipring_probe_transitions_total{backend=\"b2\",to=\"up\"}")
     {
