@@ -52,7 +52,6 @@ const ARROWS: &[(&str, &[Target])] = &[
             All("pool"),
             Only("proxy", SETTINGS),
             Only("proxy", REASONS),
-            Only("proxy", READING),
             All("sip"),
             Only("io", &["os", "diagnose"]),
             All("limits"),
@@ -93,8 +92,6 @@ const REASONS: &[&str] = &[
     "Settled",
     "TokenResult",
 ];
-/// How the proxy reads a name: `where` must read it alike.
-const READING: &[&str] = &["long_name"];
 /// The types that a config is made of and a shard is started with.
 const SETTINGS: &[&str] = &[
     "settings",

@@ -14,6 +14,7 @@ mod error;
 mod group;
 mod hash;
 pub mod health;
+mod key;
 mod load;
 mod lookup;
 mod policy;

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use std::fmt;
 use std::net::IpAddr;
 
-/// What rules look at in a request.
+/// What rules and policies look at in a request.
 pub trait Facts {
     /// Its method.
     fn method(&self) -> &[u8];
@@ -21,12 +21,26 @@ pub trait Facts {
     fn host_of_from(&self) -> &[u8];
     /// Host of the URI in To.
     fn host_of_to(&self) -> &[u8];
+    /// User of the URI in To; empty if there is none.
+    fn user_of_to(&self) -> &[u8];
+    /// Its Call-ID.
+    fn call_id(&self) -> &[u8];
     /// Where it came from.
     fn source(&self) -> IpAddr;
     /// The number of the listener that it came in on, in the order of the config.
     fn listener(&self) -> Option<u16>;
     /// The first value of a header field; `None` if it is not there.
     fn header(&self, name: &str) -> Option<&[u8]>;
+
+    /// The user that is registered or called; empty if there is none. Its domain has no part in it:
+    /// phones register with one name of a site and are called by another.
+    fn aor_user(&self) -> &[u8] {
+        match self.method() {
+            b"REGISTER" => self.user_of_to(),
+            _ if self.uri_user().is_empty() => self.user_of_to(),
+            _ => self.uri_user(),
+        }
+    }
 }
 
 /// A domain that a rule names: itself, or all below it.
@@ -144,6 +158,12 @@ mod tests {
         }
         fn host_of_to(&self) -> &[u8] {
             b"b.example"
+        }
+        fn user_of_to(&self) -> &[u8] {
+            b"bob"
+        }
+        fn call_id(&self) -> &[u8] {
+            b"1"
         }
         fn source(&self) -> IpAddr {
             [192, 0, 2, 77].into()

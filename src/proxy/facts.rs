@@ -1,4 +1,4 @@
-//! What the pool's rules look at in a request: each found when a rule asks for it.
+//! What the pool's rules and policies look at in a request: each found when one asks for it.
 
 use super::Ingress;
 use super::named;
@@ -38,6 +38,14 @@ impl Facts for RequestFacts<'_> {
 
     fn host_of_to(&self) -> &[u8] {
         self.host_of(self.request.message.to().ok())
+    }
+
+    fn user_of_to(&self) -> &[u8] {
+        self.request.user_of_to().unwrap_or(b"")
+    }
+
+    fn call_id(&self) -> &[u8] {
+        self.request.call_id
     }
 
     fn source(&self) -> IpAddr {

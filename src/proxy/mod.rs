@@ -41,7 +41,6 @@ mod transactions;
 mod validate;
 
 pub use failover::{FailoverSettings, TRIES_MAX};
-pub use named::long as long_name;
 pub use reason::{
     Absorb, Answer, CallResult, Drop, FailoverCause, Method, RegistrationResult, Routed,
     TokenResult,

@@ -1,6 +1,6 @@
 //! Header fields whose names come from the config: found by a walk over the rows, in any spelling.
 
-use crate::sip::{Message, Span, trim};
+use crate::sip::{Message, Span, long_name, trim};
 
 /// One row of such a field.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +18,7 @@ pub(super) fn rows<'a>(
     name: &'a str,
 ) -> impl Iterator<Item = NamedRow> + use<'a> {
     let bytes = message.bytes;
-    let wanted = long(name.as_bytes());
+    let wanted = long_name(name.as_bytes());
     let end = message.body.unwrap_or(bytes.len());
     let mut at = message.head;
     let lines = std::iter::from_fn(move || {
@@ -29,7 +29,7 @@ pub(super) fn rows<'a>(
     lines.filter_map(move |line| {
         let text = line.of(bytes);
         let colon = memchr::memchr(b':', text)?;
-        let is_it = long(text[..colon].trim_ascii_end()).eq_ignore_ascii_case(wanted);
+        let is_it = long_name(text[..colon].trim_ascii_end()).eq_ignore_ascii_case(wanted);
         let value = Span::new(line.start as usize + colon + 1, line.end as usize);
         is_it.then(|| NamedRow { line, value: trim(bytes, value) })
     })
@@ -43,34 +43,6 @@ fn line_end(bytes: &[u8], start: usize) -> Option<usize> {
         if !matches!(bytes.get(end), Some(b' ' | b'\t')) {
             return Some(end);
         }
-    }
-}
-
-/// The long form of a name (the IANA registry of header fields has the compact ones).
-pub fn long(name: &[u8]) -> &[u8] {
-    let [letter] = name else { return name };
-    match letter.to_ascii_lowercase() {
-        b'a' => b"Accept-Contact",
-        b'b' => b"Referred-By",
-        b'c' => b"Content-Type",
-        b'd' => b"Request-Disposition",
-        b'e' => b"Content-Encoding",
-        b'f' => b"From",
-        b'i' => b"Call-ID",
-        b'j' => b"Reject-Contact",
-        b'k' => b"Supported",
-        b'l' => b"Content-Length",
-        b'm' => b"Contact",
-        b'n' => b"Identity-Info",
-        b'o' => b"Event",
-        b'r' => b"Refer-To",
-        b's' => b"Subject",
-        b't' => b"To",
-        b'u' => b"Allow-Events",
-        b'v' => b"Via",
-        b'x' => b"Session-Expires",
-        b'y' => b"Identity",
-        _ => name,
     }
 }
 

@@ -169,6 +169,34 @@ const fn mask(letters: &[u8]) -> u32 {
     bits
 }
 
+/// The long form of a name (the IANA registry of header fields has the compact ones).
+pub fn long_name(name: &[u8]) -> &[u8] {
+    let [letter] = name else { return name };
+    match letter.to_ascii_lowercase() {
+        b'a' => b"Accept-Contact",
+        b'b' => b"Referred-By",
+        b'c' => b"Content-Type",
+        b'd' => b"Request-Disposition",
+        b'e' => b"Content-Encoding",
+        b'f' => b"From",
+        b'i' => b"Call-ID",
+        b'j' => b"Reject-Contact",
+        b'k' => b"Supported",
+        b'l' => b"Content-Length",
+        b'm' => b"Contact",
+        b'n' => b"Identity-Info",
+        b'o' => b"Event",
+        b'r' => b"Refer-To",
+        b's' => b"Subject",
+        b't' => b"To",
+        b'u' => b"Allow-Events",
+        b'v' => b"Via",
+        b'x' => b"Session-Expires",
+        b'y' => b"Identity",
+        _ => name,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,7 +19,7 @@ mod naive;
 
 pub use field::{Param, Params, Values};
 pub use frame::Frame;
-pub use header::Header;
+pub use header::{Header, long_name};
 pub use message::{Fault, Message, Start};
 pub use scan::{Row, Rows};
 pub use uri::{NameAddr, Uri};

@@ -38,8 +38,8 @@ pub(super) fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes(text)).into_owned()
 }
 
-/// The same, whatever it is then.
-pub(super) fn bytes(text: &str) -> Vec<u8> {
+/// What it stands for, whatever that is.
+fn bytes(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, behind)) = rest.split_first() {

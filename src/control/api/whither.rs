@@ -5,14 +5,13 @@
 //! dialog that a To tag or Replaces names are not looked at.
 
 use super::answers;
-use super::query::{self, Query};
+use super::query::Query;
 use crate::control::Balancer;
 use crate::pool::{
-    BackendId, BackendSlot, CallHash, Choice, Facts, Group, GroupIndex, HashKey, Load, Loads,
-    Policy, Pool, Turn,
+    BackendId, BackendSlot, Choice, Facts, Group, GroupIndex, HashKey, Load, Loads, Policy, Pool,
+    Turn,
 };
-use crate::proxy::long_name;
-use crate::sip::{Message, NameAddr, Span, Start, Uri};
+use crate::sip::{self, Message, NameAddr, Span, Start, Uri};
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -143,40 +142,13 @@ impl Asked {
         })
     }
 
-    fn key(&self, pool: &Pool, group: &Group) -> CallHash {
-        let call_id = || pool.call_hash(self.call_id.as_bytes());
-        match group.policy().hash_key() {
-            HashKey::CallId => call_id(),
-            HashKey::Source => match Facts::source(self) {
-                IpAddr::V4(ip) => pool.call_hash(&ip.octets()),
-                IpAddr::V6(ip) => pool.call_hash(&ip.octets()),
-            },
-            HashKey::Aor => match self.aor() {
-                "" => call_id(),
-                user => pool.call_hash(&query::bytes(user)),
-            },
-            HashKey::Header => group
-                .hash_header()
-                .and_then(|name| self.header(name))
-                .map_or_else(call_id, |value| pool.call_hash(value)),
-        }
-    }
-
     /// What this group's policy goes by, and nobody has said.
     fn lacks(&self, group: &Group) -> Option<&'static str> {
         let Policy::Hash { key, .. } = group.policy() else { return None };
         match key {
             HashKey::Source if self.source.is_none() => Some("its source: say source too"),
-            HashKey::Aor if self.aor().is_empty() => Some("a user: say uri or to too"),
+            HashKey::Aor if self.aor_user().is_empty() => Some("a user: say uri or to too"),
             _ => None,
-        }
-    }
-
-    fn aor(&self) -> &str {
-        match self.method.as_str() {
-            "REGISTER" => &self.user_of_to,
-            _ if self.uri_user.is_empty() => &self.user_of_to,
-            _ => &self.uri_user,
         }
     }
 }
@@ -202,6 +174,14 @@ impl Facts for Asked {
         self.host_of_to.as_bytes()
     }
 
+    fn user_of_to(&self) -> &[u8] {
+        self.user_of_to.as_bytes()
+    }
+
+    fn call_id(&self) -> &[u8] {
+        self.call_id.as_bytes()
+    }
+
     fn source(&self) -> IpAddr {
         self.source.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) // in no network that is written
     }
@@ -211,8 +191,8 @@ impl Facts for Asked {
     }
 
     fn header(&self, name: &str) -> Option<&[u8]> {
-        let wanted = long_name(name.as_bytes());
-        let is_it = |known: &str| long_name(known.as_bytes()).eq_ignore_ascii_case(wanted);
+        let wanted = sip::long_name(name.as_bytes());
+        let is_it = |known: &str| sip::long_name(known.as_bytes()).eq_ignore_ascii_case(wanted);
         let found = self.headers.iter().find(|(known, _)| is_it(known));
         found.map(|(_, value)| value.as_bytes())
     }
@@ -277,7 +257,7 @@ pub(super) fn place_by(
     let index = pool.route(asked);
     let group = pool.group(index);
     let loads = LoadsNow { load_of, pool: &pool, for_call: asked.method == "INVITE" };
-    let choice = pool.choose(index, asked.key(&pool, group), &[], &loads, &mut Turn(0));
+    let choice = pool.choose(index, pool.key_hash(index, asked), &[], &loads, &mut Turn(0));
     let (mut backend, by, mut why) = verdict(&pool, group, choice);
     if let (Choice::Backend(_), Some(what)) = (choice, asked.lacks(group)) {
         (backend, why) = (None, format!("a new call: by a hash, for which it lacks {what}"));
@@ -400,7 +380,7 @@ mod tests {
             (&b"a.example"[..], &b"b.example"[..])
         );
         assert_eq!(Facts::header(&asked, "x-tenant"), Some(&b"blue"[..]), "the first");
-        assert_eq!(asked.aor(), "+49%31");
+        assert_eq!(asked.aor_user(), b"+49%31");
     }
 
     #[test]
@@ -430,8 +410,8 @@ mod tests {
             user_of_to: "to".into(),
             ..Asked::default()
         };
-        assert_eq!(asked("REGISTER", "uri").aor(), "to");
-        assert_eq!(asked("INVITE", "uri").aor(), "uri");
-        assert_eq!(asked("INVITE", "").aor(), "to");
+        assert_eq!(asked("REGISTER", "uri").aor_user(), b"to");
+        assert_eq!(asked("INVITE", "uri").aor_user(), b"uri");
+        assert_eq!(asked("INVITE", "").aor_user(), b"to");
     }
 }
