@@ -35,6 +35,12 @@ pub(super) fn rows<'a>(
     })
 }
 
+/// Whether a CR stands in the head that is no part of a line end (RFC 3261 25.1).
+pub(super) fn has_bare_cr(message: &Message<'_>) -> bool {
+    let head = &message.bytes[..message.body.unwrap_or(message.bytes.len())];
+    memchr::memchr_iter(b'\r', head).any(|at| head.get(at + 1) != Some(&b'\n'))
+}
+
 /// Behind the row that begins at `start`.
 fn line_end(bytes: &[u8], start: usize) -> Option<usize> {
     let mut end = start;

@@ -264,6 +264,10 @@ impl Proxy {
         self.edits.insert(request.message.head, |text| head.write(&stamps, text));
         stamps.each(|span, write| self.edits.replace(span, write));
         if let Some(name) = hop.source_header(pool, ingress) {
+            // Two readings of where a line ends would be a way around us.
+            if named::has_bare_cr(request.message) {
+                return self.refuse_broken(ingress, request.message, Fault::BareCr, out);
+            }
             self.tell_source(request, name, ingress);
         }
         if let Some((span, hops)) = request.max_forwards {

@@ -34,6 +34,9 @@ pub enum Fault {
     ContentLength,
     /// A Route or the Request-URI that must be read to route cannot be (16.4).
     Route,
+    /// A CR that no LF follows in the head (25.1), where a reader that takes it for a line end would see
+    /// other fields than we do.
+    BareCr,
 }
 
 impl Fault {
@@ -53,6 +56,7 @@ impl Fault {
             Fault::MaxForwards => "Bad Max-Forwards",
             Fault::ContentLength => "Bad Content-Length",
             Fault::Route => "Bad Route",
+            Fault::BareCr => "Bare CR",
         }
     }
 }

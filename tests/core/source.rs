@@ -43,6 +43,30 @@ fn what_a_client_says_there_itself_does_not_reach_a_backend() {
 }
 
 #[test]
+fn a_lone_cr_that_others_read_as_a_line_end_hides_nothing() {
+    let mut world = telling();
+    for extra in ["X-Other: a\rX-Source: 10.9.9.9:1\r\n", "X-Other: a\r\rX-Source: b\r\n"] {
+        let text = Request { extra, ..Request::default() }.to_string();
+        let answer = world.push(CLIENT, LISTENER, text);
+        assert!(answer.text().starts_with("SIP/2.0 400 Bare CR\r\n"), "{}", answer.text());
+    }
+    assert_eq!(world.proxy.calls(), 0, "no backend has one");
+    // Where nobody believes the field it is as malformed as other parts that we do not use (16.3).
+    let extra = "X-Other: a\rX-Source: 10.9.9.9:1\r\n";
+    let text = Request { extra, ..Request::default() }.to_string();
+    assert!(World::new().push(CLIENT, LISTENER, text).text().contains(extra));
+    // A body is no header.
+    let text = Request::default()
+        .to_string()
+        .replace("Content-Length: 0\r\n\r\n", "Content-Length: 3\r\n\r\na\rb");
+    assert!(text.ends_with("a\rb"), "{text}");
+    assert_eq!(
+        telling().push(CLIENT, LISTENER, text).row("X-Source"),
+        "192.0.2.9:40000;transport=udp"
+    );
+}
+
+#[test]
 fn without_the_key_the_field_is_like_any_other() {
     let mut world = World::new();
     let extra = "X-Source: 10.9.9.9:1\r\n";
