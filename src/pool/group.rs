@@ -3,7 +3,7 @@
 //! A choice walks the tiers in their order and takes the first backend that its policy gives, passing
 //! over those that are excluded or full. So a tier is used when all before it are away, or full.
 
-use super::load::Loads;
+use super::load::{Load, Loads};
 use super::policy::{Asked, Chooser};
 use super::{Backend, BackendSlot, BackendSpec, CallHash, Policy, Turn};
 
@@ -150,14 +150,17 @@ impl Group {
         };
         for tier in &self.tiers {
             let asked = Asked { call, loads };
-            let within =
-                |slot: BackendSlot| free(slot) && tier.is_within(self, backends, slot, loads);
             let found = match self.bound_percent.filter(|_| loads.for_call()) {
-                // Where exclusions leave nobody within the bound, a full one is better than none.
-                Some(_) => tier
-                    .chooser
-                    .choose(&asked, &within, turn)
-                    .or_else(|| tier.chooser.choose(&asked, &free, turn)),
+                Some(percent) => {
+                    let bound = tier.bound(percent, loads);
+                    let within = |slot: BackendSlot| {
+                        let weight = backends[usize::from(slot.0)].spec.weight;
+                        free(slot) && bound.allows(loads.of(slot), weight)
+                    };
+                    // Where exclusions leave nobody within the bound, a full one is better than none.
+                    let found = tier.chooser.choose(&asked, &within, turn);
+                    found.or_else(|| tier.chooser.choose(&asked, &free, turn))
+                }
                 None => tier.chooser.choose(&asked, &free, turn),
             };
             if let Some(slot) = found {
@@ -192,20 +195,25 @@ impl Tier {
         }
     }
 
-    /// Consistent hashing with bounded loads (Mirrokni, Thorup, Zadimoghaddam, 2018): with the call in
-    /// question, nobody has more than its part of the bound, rounded up. As that sums up to more than
-    /// all calls, somebody is always within it.
-    fn is_within(
-        &self,
-        group: &Group,
-        backends: &[Backend],
-        slot: BackendSlot,
-        loads: &impl Loads,
-    ) -> bool {
-        let Some(percent) = group.bound_percent else { return true };
+    fn bound(&self, percent: u16, loads: &impl Loads) -> Bound {
         let all: u64 = self.takers.iter().map(|slot| u64::from(loads.of(*slot).calls)).sum();
-        let weight = u64::from(backends[usize::from(slot.0)].spec.weight);
-        let bound = (u64::from(percent) * (all + 1) * weight).div_ceil(100 * self.weight.max(1));
-        u64::from(loads.of(slot).calls) < bound
+        Bound { calls_percent: u64::from(percent) * (all + 1), weight: self.weight.max(1) }
+    }
+}
+
+/// Consistent hashing with bounded loads (Mirrokni, Thorup, Zadimoghaddam, 2018): with the call in
+/// question, nobody has more than its part of the bound, rounded up. As that sums up to more than
+/// all calls, somebody is always within it.
+struct Bound {
+    /// All calls of the tier and one more, times the per cent of what is fair.
+    calls_percent: u64,
+    /// Of the tier.
+    weight: u64,
+}
+
+impl Bound {
+    fn allows(&self, load: Load, weight: u16) -> bool {
+        let most = (self.calls_percent * u64::from(weight)).div_ceil(100 * self.weight);
+        u64::from(load.calls) < most
     }
 }
