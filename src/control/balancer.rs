@@ -9,12 +9,12 @@ use super::message_log::MessageLog;
 use super::network::ask_network;
 use super::plan::{self, Network, Outline};
 use super::resolve::{self, Names};
-use super::{Failure, log, ports, prober};
+use super::{Failure, log, ports, prober, worker_settings};
 use crate::config::{BackendConfig, Config, Listener, PoolConfig};
 use crate::io::os;
 use crate::metrics::{Cells, Lookups, Metrics, Probes, Reloads, SocketDrops, Source};
 use crate::pool::{BackendId, BackendSpec, Load, Policy, Pool, PoolError};
-use crate::proxy::{FailoverSettings, Key, Keys, LocalSocket, Role, Settings, Side, SinceStart};
+use crate::proxy::{Role, Settings};
 use crate::worker::{Answer, Plan, Workers};
 use arc_swap::ArcSwap;
 use std::net::SocketAddr;
@@ -102,7 +102,8 @@ impl Balancer {
         fleet.log_since(0);
         fleet.watch(prober::moment(), &mut prober::random);
         let pool = Arc::new(ArcSwap::from_pointee(build(&fleet, &config, &config.binds())?));
-        let settings = settings(&config, keys(&config)?, &sockets, sides);
+        let settings =
+            worker_settings::at_start(&config, &worker_settings::keys(&config)?, &sockets, sides);
         let ids: Vec<_> = pool.load().backends().iter().map(|backend| backend.id).collect();
         let cells: Vec<_> = (0..workers).map(|_| Arc::new(Cells::new(ids.clone()))).collect();
         let reloads = Arc::new(Reloads::new(started));
@@ -381,63 +382,6 @@ pub(super) fn pools(config: &Config, backends: Vec<Vec<BackendSpec>>) -> Vec<Poo
     config.pools.iter().zip(backends).map(pool).collect()
 }
 
-/// One for each worker; they differ in their sides.
-fn settings(
-    config: &Config,
-    keys: Keys,
-    sockets: &[LocalSocket],
-    sides: Vec<Vec<Side>>,
-) -> Vec<Arc<Settings>> {
-    let workers = sides.len();
-    let of_worker = |sides| {
-        let fixed = Settings {
-            keys: keys.clone(),
-            sockets: sockets.to_vec(),
-            sides,
-            since_start: SinceStart::default(),
-            aliases: Vec::new(),
-            pins_max: config.limits.pins / workers,
-            transactions_max: (config.limits.transactions / workers).max(1),
-            draining: false,
-            // What follows is set again by each reload.
-            failover: failover(config, workers),
-            work: config.work,
-            record_route: config.record_route,
-            path: config.path,
-            max_message: config.limits.max_message,
-            dialog_idle_s: config.limits.dialog_idle_s,
-            registration_idle_s: config.limits.registration_idle_s,
-        };
-        Arc::new(fixed)
-    };
-    sides.into_iter().map(of_worker).collect()
-}
-
-/// The table of kept requests has the size that it started with; the rest is live.
-pub(super) fn failover(config: &Config, workers: usize) -> FailoverSettings {
-    FailoverSettings {
-        tries: config.limits.failover_tries,
-        silence_ms: config.limits.failover_after_s * 1000,
-        kept_max: (config.limits.failover_kept / workers).max(1),
-    }
-}
-
-fn keys(config: &Config) -> Result<Keys, Failure> {
-    let previous = config.cluster.previous;
-    if let Some(current) = config.cluster.current {
-        return Ok(Keys { current, previous });
-    }
-    tracing::warn!(
-        "no token key in [cluster], so a random one is used: after a restart, and on other nodes, \
-         dialogs of this run are routed by hash instead of by token"
-    );
-    let bytes = os::random_bytes().map_err(|error| {
-        Failure::unavailable(format!("no random token key: {error}; set a key in [cluster]"))
-    })?;
-    let number = previous.map_or(0, |previous| (previous.number + 1) % 4);
-    Ok(Keys { current: Key { number, bytes }, previous })
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::plan::tests::config;
@@ -500,18 +444,5 @@ pub(super) mod tests {
         assert!(failure.text.contains("b7"), "{failure}");
         assert!(Arc::ptr_eq(&before, &balancer.pool()));
         balancer.stop();
-    }
-
-    #[test]
-    fn a_configured_key_is_used_and_a_missing_one_is_random() {
-        let mut config = loopback();
-        let (one, two) = (keys(&config).unwrap().current, keys(&config).unwrap().current);
-        assert_ne!(one.bytes, two.bytes);
-        let key = Key { number: 2, bytes: [7; 16] };
-        config.cluster.previous = Some(one);
-        assert_eq!((one.number, keys(&config).unwrap().current.number), (0, 1));
-        config.cluster.current = Some(key);
-        let keys = keys(&config).unwrap();
-        assert_eq!((keys.current, keys.previous), (key, Some(one)));
     }
 }

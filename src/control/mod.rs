@@ -35,6 +35,7 @@ mod serve;
 mod signals;
 mod snapshot;
 mod stream;
+mod worker_settings;
 
 pub use balancer::Balancer;
 pub use failure::Failure;

@@ -5,10 +5,10 @@ use super::balancer::{Balancer, Live, build};
 use super::listeners::{self, Followed};
 use super::message_log::LogChange;
 use super::network::ask_network;
-use super::{Failure, log, plan, prober, resolve};
+use super::{Failure, log, plan, prober, resolve, worker_settings};
 use crate::config::{Config, Diff};
 use crate::pool::Pool;
-use crate::proxy::{FailoverSettings, Keys, Settings};
+use crate::proxy::Settings;
 use crate::worker::Opened;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -94,8 +94,7 @@ impl Balancer {
         fleet.watch(prober::moment(), &mut prober::random);
         fleet.settle(now);
         let pool = build(&fleet, &config, &binds)?;
-        let settings =
-            live.settings.iter().map(|old| reconfigured(old, &config, &followed)).collect();
+        let settings = worker_settings::reloaded(&live.settings, &config, &followed);
         let leaving = listeners::leaving(&live.leaving, &followed, remove_timeout, now);
         let opened = self.open(&followed, &config)?;
         let before = live.config.message_log.as_ref();
@@ -128,36 +127,6 @@ impl Balancer {
         let with = |old: &Arc<Settings>| Arc::new(Settings { draining, ..Settings::clone(old) });
         live.settings = live.settings.iter().map(with).collect();
         self.configure(&live.settings);
-    }
-}
-
-/// The settings of a worker with what a reload changes.
-fn reconfigured(old: &Settings, config: &Config, followed: &Followed) -> Arc<Settings> {
-    Arc::new(Settings {
-        sockets: followed.sockets.clone(),
-        since_start: followed.since_start.clone(),
-        sides: followed.sides(&old.sides),
-        keys: keys(&old.keys, config),
-        work: config.work,
-        record_route: config.record_route,
-        path: config.path,
-        max_message: config.limits.max_message,
-        dialog_idle_s: config.limits.dialog_idle_s,
-        registration_idle_s: config.limits.registration_idle_s,
-        failover: FailoverSettings {
-            tries: config.limits.failover_tries,
-            silence_ms: config.limits.failover_after_s * 1000,
-            ..old.failover // the table has its size
-        },
-        ..old.clone()
-    })
-}
-
-/// Without a key in the config the one in use stays: another would cut off every dialog.
-fn keys(old: &Keys, config: &Config) -> Keys {
-    match config.cluster.current {
-        Some(current) => Keys { current, previous: config.cluster.previous },
-        None => old.clone(),
     }
 }
 
