@@ -219,8 +219,10 @@ fn add(operator: &Operator, query: Query<'_>) -> Said {
             text += &format!(",{key}={value}");
         }
     }
-    if query.text("backup").is_some_and(|text| text == "true") {
-        text += ",backup";
+    match query.text("backup").as_deref() {
+        Some("true") => text += ",backup",
+        Some("false") | None => {}
+        Some(_) => return failed(400, "backup is true or false"),
     }
     let backend = match backend_of(&text) {
         Ok(backend) => backend,

@@ -248,8 +248,11 @@ pub(super) fn ctl(arguments: Arguments) -> Exit {
         }
     };
     if answer.status != 200 {
-        let text = value["error"].as_str().unwrap_or("refused, without a reason");
-        terminal::error(text);
+        match value["error"].as_str().unwrap_or("refused, without a reason") {
+            // A report of a config that was refused is whole.
+            report if report.starts_with("error") => terminal::say(&format!("{report}\n")),
+            text => terminal::error(text),
+        }
         return if answer.status == 422 { Exit::Config } else { Exit::Failure };
     }
     terminal::result(&if json { answer.body } else { command.shown(&value) })

@@ -139,7 +139,12 @@ pub(super) fn status(value: &Value) -> String {
     for drift in value["drift"].as_array().into_iter().flatten() {
         let [backend, what, now, configured] =
             ["backend", "what", "now", "configured"].map(|name| text(&drift[name]));
-        line("drift", format!("{backend}: {what} is {now}, the config says {configured}"));
+        let said = match what.as_str() {
+            "added" => format!("{backend}: added ({now}), the config does not have it"),
+            "removed" => format!("{backend}: removed, the config has it ({configured})"),
+            _ => format!("{backend}: {what} is {now}, the config says {configured}"),
+        };
+        line("drift", said);
     }
     shown
 }

@@ -68,7 +68,8 @@ impl Fleet {
         if self.removed.iter().any(|removed| removed.spec.name == name) {
             return Err(NotAdded::Removed(name));
         }
-        let fresh = Member { joined: true, added: true, ..Member::new(pool, spec, now) };
+        let mut fresh = Member { joined: true, added: true, ..Member::new(pool, spec, now) };
+        (fresh.admin.reason, fresh.admin.who) = ("added at run time".to_owned(), who);
         match self.members.iter().position(|member| member.spec.name == name) {
             Some(place) if self.members[place].leaving.is_none() => {
                 return Err(NotAdded::Known(name));
@@ -103,7 +104,7 @@ impl Fleet {
         if member.leaving.is_some() {
             return Ok(false);
         }
-        member.leaving = Some(Awaited { since: now, until: Some(now + within) });
+        member.leaving = Some(Awaited { since: now, until: Some(now + within), who });
         let (pool, spec) = (member.pool.clone(), member.spec.clone());
         if !member.added {
             self.removed.push(Removed { pool: pool.clone(), spec });
@@ -113,11 +114,11 @@ impl Fleet {
     }
 
     /// Gives a removal up, or an addition: true if there was one.
-    pub(super) fn clear_presence(&mut self, backend: &str, who: &Who, now: SystemTime) -> bool {
+    pub(super) fn clear_presence(&mut self, backend: &str, who: Who, now: SystemTime) -> bool {
         let removed = self.removed.iter().position(|removed| removed.spec.name == backend);
         if let Some(place) = removed {
             let Removed { pool, spec } = self.removed.remove(place);
-            self.note_by(backend, &pool, "back", "its removal is given up", who.clone(), now);
+            self.note_by(backend, &pool, "back", "its removal is given up", who, now);
             match self.members.iter().position(|member| member.spec.name == backend) {
                 Some(place) => {
                     // What the config says of it may have changed meanwhile.
@@ -206,12 +207,16 @@ mod tests {
             fleet.add("other", spec("c"), Who::Operator, at(1)),
             Err(NotAdded::NoPool("other".into()))
         );
+        let admin = &fleet.members()[1].admin;
+        assert_eq!((admin.reason.as_str(), admin.who), ("added at run time", Who::Operator));
         fleet.reload(pool(&["a"]), HOUR, at(2));
         assert_eq!(names(&fleet).0, ["a", "b"]);
         assert_eq!(fleet.clear("b", HOUR, Who::Operator, at(3)), Ok(true));
         assert_eq!(names(&fleet), (vec!["a".into()], vec!["b".into()]));
         assert!(fleet.removed().is_empty(), "the config does not have it either");
         assert!(fleet.look(&|_| 0, at(40)));
+        let gone = fleet.events().last().expect("an event");
+        assert_eq!((gone.what.as_str(), gone.who), ("gone", Who::Operator), "by who wanted it");
         fleet.reload(pool(&["a"]), HOUR, at(50));
         assert_eq!(names(&fleet), (vec!["a".into()], vec![]));
     }

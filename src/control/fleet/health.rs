@@ -250,7 +250,7 @@ impl Fleet {
         at: SystemTime,
     ) {
         let member = &mut self.members[place];
-        member.up = Known { value, reason: reason.clone(), since: at, who: who.clone() };
+        member.up = Known { value, reason: reason.clone(), since: at, who };
         let count = if value { &mut member.probed.ups } else { &mut member.probed.downs };
         *count += 1;
         let (backend, pool) = (member.spec.name.clone(), member.pool.clone());

@@ -371,7 +371,7 @@ fn what_is_known_follows_a_backend_from_pool_to_pool() {
     assert_eq!(states_of(&fleet, 0), [State::Ready]);
     assert_eq!(states_of(&fleet, 1), [State::Ready; 3], "2 of 3 is less than all: panic");
     let moved = fleet.events().find(|event| event.what == "in pool two").expect("an event");
-    assert_eq!((moved.backend.as_str(), moved.who.clone()), ("a", Who::Config));
+    assert_eq!((moved.backend.as_str(), moved.who), ("a", Who::Config));
 }
 
 #[test]
