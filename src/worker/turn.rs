@@ -114,7 +114,7 @@ impl<C: Core> Worker<C> {
         let longest_ms = longest_ms.min(self.desk.core.sweep_pause_ms());
         let ms = self.tick_ms.saturating_sub(now_ns / 1_000_000).clamp(1, longest_ms);
         let doorbell = &self.desk.mailboxes[self.desk.number].doorbell;
-        let may_sleep = !self.handed_over && !self.desk.called && doorbell.sleep();
+        let may_sleep = !self.handed_over && self.desk.is_clear() && doorbell.sleep();
         self.desk.driver.enter(may_sleep.then(|| Duration::from_millis(ms)))?;
         self.handed_over |= doorbell.wake();
         Ok(())

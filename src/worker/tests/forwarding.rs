@@ -127,6 +127,33 @@ fn a_burst_beyond_all_slots_arrives_whole() {
     assert_eq!(rig.sum(|cells| &cells.send_full), 0);
 }
 
+#[test]
+fn a_worker_does_not_wait_with_datagrams_in_its_hands() {
+    // While it stalls, sixteen times as many come in as it has slots for, on as many sockets as take
+    // all slots at once. Were it to wait after each slotful until it looks at its gauges, a second
+    // later, it would answer too late.
+    const PORTS: u16 = 12;
+    const EACH: u64 = 16 * 256 / 12;
+    let host = host();
+    let mut plan = plan(1, host, 5060, SocketAddr::new(host, 9));
+    plan.settings[0] = settings(0, usize::from(PORTS), host, 5060);
+    let cells = Arc::clone(&plan.cells[0]);
+    let workers = start::start(plan, Script::new).unwrap();
+    let client = client(SocketAddr::new(host, 0));
+    client.send_to(b"x\nstall", (host, 5060)).unwrap();
+    for _ in 0..EACH {
+        for port in 1..=PORTS {
+            client.send_to(b"x\ncopy", (host, 5060 + port)).unwrap();
+        }
+    }
+    let (start, all) = (Instant::now(), 1 + EACH * u64::from(PORTS));
+    while cells.datagrams_sent.value() < all {
+        assert!(start.elapsed() < PATIENCE, "{cells:?}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    workers.stop();
+}
+
 /// A client whose datagrams one worker receives, and a Call-ID that the other one owns.
 fn crossing(rig: &Rig) -> (UdpSocket, String) {
     let client = rig.client();
