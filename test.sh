@@ -32,7 +32,7 @@ step() {
 
 # A program of each package that the tests play with, and the C compiler for mimalloc.
 declare -A PACKAGE_OF=([sipp]=sip-tester [kamailio]=kamailio [sipsak]=sipsak [ip]=iproute2 [nft]=nftables [cc]=build-essential
-    [prometheus]=prometheus [promtool]=prometheus [chromium]=chromium)
+    [prometheus]=prometheus [promtool]=prometheus [chromium]=chromium [valgrind]=valgrind)
 
 missing_packages() {
     local program
@@ -75,6 +75,12 @@ prepare
 step "format" cargo fmt --all --check
 step "clippy" cargo clippy --workspace --all-targets --locked -- -D warnings
 step "tests" cargo test --workspace --locked
+# Growth of the core's instruction counts beyond their accepted figures fails; it builds the core alone.
+if command -v valgrind >/dev/null; then
+    step "instructions" cargo bench -p sipring-instructions --locked
+else
+    printf '\nSKIPPED: instruction counts: valgrind is not installed\n'
+fi
 step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --document-private-items
 # The first thing that a newcomer starts; it fails if a call is lost, a dialog changes its backend, or a
 # scene (drain, death with failover, good and refused reload) does not go as it should.

@@ -1,13 +1,16 @@
-//! The messages that both benches push, and a shard for each of them to go through.
+//! The messages that the benches push, and a shard for each of them to go through.
 
 #[allow(dead_code)] // shared with the core's tests, which use all of it
 #[path = "../../tests/core/world.rs"]
-mod world;
+pub(crate) mod world;
 
 use sipring::proxy::{Ingress, Replaced, SocketIndex, Verdict};
-use world::{LISTENER, PORT, World, address, response, routes_of_caller};
+use world::{LISTENER, PORT, World, address, response, routes_of_caller, rows};
 
-const CLIENT: &str = "192.0.2.9:40000";
+pub(crate) const CLIENT: &str = "192.0.2.9:40000";
+
+/// Of the callee.
+pub(crate) const CONTACT: &str = "Contact: <sip:bob@10.1.0.1:5060>\r\n";
 
 /// What a phone sends: 1 KB with its SDP. `{ID}` is eight digits of the Call-ID.
 const INVITE: &str = "\
@@ -59,7 +62,7 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    fn new(mut world: World, from: &str, socket: SocketIndex, message: String) -> Self {
+    pub(crate) fn new(mut world: World, from: &str, socket: SocketIndex, message: String) -> Self {
         world.now = world.now.after_ms(DAY_MS);
         let ingress = Ingress { source: address(from), socket, replaced: Replaced::Unasked };
         let id_at = message.find("a8-").map_or(0, |at| at + 3);
@@ -73,13 +76,13 @@ impl Case {
         case
     }
 
-    fn world() -> World {
+    pub(crate) fn world() -> World {
         let mut settings = world::settings();
         settings.pins_max = 2 * CALLS as usize;
         World::with(settings, world::backends())
     }
 
-    fn invite_text() -> String {
+    pub(crate) fn invite_text() -> String {
         let text = INVITE.replace("{ID}", "00000000");
         let body = text.split("\r\n\r\n").nth(1).map_or(0, str::len);
         assert!(text.contains(&format!("Content-Length: {body}\r\n")), "{body} bytes of SDP");
@@ -107,12 +110,7 @@ impl Case {
     pub(crate) fn ok() -> Self {
         let mut world = Self::world();
         let invite = world.push(CLIENT, LISTENER, Self::invite_text());
-        let text = Self::invite_text();
-        let body = text.split("\r\n\r\n").nth(1).unwrap_or("");
-        let ok = response(&invite.text(), "200 OK", "bob", "Contact: <sip:bob@10.1.0.1:5060>\r\n");
-        let length = format!("Content-Length: {}\r\n\r\n{body}", body.len());
-        let ok = ok.replace("Content-Length: 0\r\n\r\n", &length);
-        Self::new(world, "10.1.0.1:5060", PORT, ok)
+        Self::new(world, "10.1.0.1:5060", PORT, ok_with_sdp(&invite.text()))
     }
 
     /// Another Call-ID, which no pin holds: a new call.
@@ -134,4 +132,25 @@ impl Case {
         let World { proxy, pool, now, .. } = &mut self.world;
         proxy.handle(*now, pool, &self.ingress, &self.message, &mut self.out)
     }
+}
+
+/// What the callee answers to the INVITE that it got.
+pub(crate) fn ok_with_sdp(invite: &str) -> String {
+    let body = invite.split("\r\n\r\n").nth(1).unwrap_or("");
+    let ok = response(invite, "200 OK", "bob", CONTACT);
+    let length = format!("Content-Length: {}\r\n\r\n{body}", body.len());
+    ok.replace("Content-Length: 0\r\n\r\n", &length)
+}
+
+/// A request of the caller, without a body, within the dialog that `ok` began.
+#[allow(dead_code)] // not of all benches
+pub(crate) fn within_dialog(method: &str, cseq: u32, ok: &str) -> String {
+    let [from, to, call_id] = ["From", "To", "Call-ID"].map(|name| rows(ok, name).remove(0));
+    let routes = routes_of_caller(ok);
+    format!(
+        "{method} sip:bob@10.1.0.1:5060 SIP/2.0\r\nVia: SIP/2.0/UDP 192.168.178.21:5060;rport;\
+         branch=z9hG4bK5d0{cseq}{method}\r\nMax-Forwards: 70\r\n{routes}From: {from}\r\nTo: {to}\r\n\
+         Call-ID: {call_id}\r\nCSeq: {cseq} {method}\r\nUser-Agent: Example Phone 8.9.3 (Build \
+         20250114; Hardware Revision 2)\r\nContent-Length: 0\r\n\r\n"
+    )
 }

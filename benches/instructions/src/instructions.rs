@@ -1,0 +1,133 @@
+//! How many instructions does the core take for one message, and for whole calls? The same in every run and on
+//! every machine, nearly, so that a change of one per cent shows, and growth fails in `./test.sh`.
+//!
+//! `cargo bench -p sipring-instructions` counts and judges (needs valgrind, nothing else), `... -- handle` only what
+//! has `handle` in its name, `... -- --accept` makes what was counted the accepted figures in `figures.toml`. The
+//! profiles stay: `callgrind_annotate target/tmp/instructions/handle_ok.callgrind` says where they went.
+
+mod callgrind;
+mod figures;
+#[path = "../../setup/mod.rs"]
+mod setup;
+mod turns;
+
+extern crate sipring_instructions as sipring; // what is shared with other benches and tests names it so
+
+use figures::{Figures, Judgement};
+use setup::world::LISTENER;
+use setup::{CLIENT, Case, ok_with_sdp, within_dialog};
+use sipring::proxy::Verdict;
+use sipring::sip::{Message, call_key};
+use std::hint::black_box;
+use std::path::Path;
+use std::process::ExitCode;
+use turns::Turns;
+
+const FIGURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/figures.toml");
+
+/// What is counted: run once.
+type Work = Box<dyn FnMut()>;
+/// What makes it, which is not counted.
+type Make = fn() -> Work;
+
+/// By name.
+const WORKS: &[(&str, Make)] = &[
+    ("call_key_invite", || {
+        let case = Case::invite();
+        Box::new(move || {
+            black_box(call_key(black_box(&case.message)));
+        })
+    }),
+    ("parse_invite", || {
+        let case = Case::invite();
+        Box::new(move || {
+            black_box(Message::parse(black_box(&case.message)).and_then(|message| message.body));
+        })
+    }),
+    ("handle_invite_new", || handle(new_call())),
+    ("handle_invite_pinned", || handle(Case::invite())),
+    ("handle_reinvite", || handle(Case::in_dialog())),
+    ("handle_bye", || handle(bye())),
+    ("handle_ok", || handle(Case::ok())),
+    ("turns_of_calls", || {
+        let mut turns = Turns::new();
+        Box::new(move || turns.run())
+    }),
+];
+
+fn new_call() -> Case {
+    let mut case = Case::invite();
+    case.next_call();
+    case
+}
+
+fn bye() -> Case {
+    let mut world = Case::world();
+    let invite = world.push(CLIENT, LISTENER, Case::invite_text());
+    let bye = within_dialog("BYE", 103, &ok_with_sdp(&invite.text()));
+    Case::new(world, CLIENT, LISTENER, bye)
+}
+
+fn handle(mut case: Case) -> Work {
+    Box::new(move || {
+        let verdict = black_box(case.handle());
+        debug_assert!(matches!(verdict, Verdict::Forward { .. }));
+    })
+}
+
+/// Where callgrind begins and stops to count.
+#[inline(never)]
+fn counted_work(work: &mut dyn FnMut()) {
+    work();
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [flag, name] = &arguments[..]
+        && flag == "--run"
+    {
+        let make = WORKS.iter().find(|(other, _)| other == name).map(|(_, make)| make);
+        counted_work(&mut *make.expect("a name of WORKS")());
+        return ExitCode::SUCCESS;
+    }
+    match count_and_judge(&arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// True if nothing is worse than accepted.
+fn count_and_judge(arguments: &[String]) -> Result<bool, String> {
+    let accept = arguments.iter().any(|argument| argument == "--accept");
+    let filters: Vec<_> = arguments.iter().filter(|one| !one.starts_with("--")).collect();
+    let wanted = |name: &str| filters.is_empty() || filters.iter().any(|one| name.contains(*one));
+    let accepted = figures::parse(&std::fs::read_to_string(FIGURES).unwrap_or_default())
+        .map_err(|error| format!("{FIGURES}: {error}"))?;
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("instructions");
+    std::fs::create_dir_all(&directory).map_err(|error| format!("{directory:?}: {error}"))?;
+    let mut measured = Figures::new();
+    let mut good = true;
+    for (name, _) in WORKS.iter().filter(|(name, _)| wanted(name)) {
+        let instructions = callgrind::count(name, "counted_work", &["--run", name], &directory)?;
+        match figures::judge(name, &accepted, instructions) {
+            Judgement::Good(line) => println!("{line}"),
+            Judgement::Lower(line) => println!("RESULT {line}"),
+            Judgement::Bad(line) => {
+                println!("error: {line}");
+                good = false;
+            }
+        }
+        measured.push(((*name).to_owned(), instructions));
+    }
+    if accept {
+        let names: Vec<&str> = WORKS.iter().map(|(name, _)| *name).collect();
+        std::fs::write(FIGURES, figures::render(&names, &accepted, &measured))
+            .map_err(|error| format!("{FIGURES}: {error}"))?;
+        println!("accepted in {FIGURES}");
+    }
+    Ok(good || accept)
+}
