@@ -129,6 +129,7 @@ fn pool(states: [State; 2]) -> Pool {
         sources: Vec::new(),
         side: 0,
         intake: Intake::default(),
+        up_since_ms: 0,
     };
     let backends = vec![backend(1, states[0]), backend(2, states[1])];
     Pool::build(backends, Policy::CALL_ID_HASH, 7).expect("a good pool")

@@ -36,6 +36,7 @@ fn spec(i: usize) -> BackendSpec {
         sources: Vec::new(),
         side: 0,
         intake: Intake::default(),
+        up_since_ms: 0,
     }
 }
 

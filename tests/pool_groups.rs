@@ -16,6 +16,7 @@ fn spec(i: u16, intake: Intake) -> BackendSpec {
         sources: Vec::new(),
         side: 0,
         intake,
+        up_since_ms: 0,
     }
 }
 

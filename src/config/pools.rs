@@ -35,6 +35,7 @@ impl BackendConfig {
             sources: self.sources.clone(),
             side,
             intake: self.intake,
+            up_since_ms: 0,
         }
     }
 }

@@ -211,8 +211,8 @@ impl Member {
             (Admin::Ready, true) if self.held && !panic => State::Drained,
             (Admin::Ready, true) => State::Ready,
         };
-        let weight = self.scaled_weight(scale);
-        BackendSpec { state, weight, ..self.spec.clone() }
+        let (weight, up_since_ms) = (self.scaled_weight(scale), self.up_since_ms());
+        BackendSpec { state, weight, up_since_ms, ..self.spec.clone() }
     }
 }
 

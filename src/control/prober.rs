@@ -1,8 +1,8 @@
 //! Watches the backends: probes those that are due, hears what traffic has met, and publishes the pool
 //! that follows.
 //!
-//! Four times a second, and whenever a probe is due or has ended: 1. the ends of probes and the
-//! workers' counts go into the fleet; 2. slow starts move on; 3. one new pool is published if anything
+//! Four times a second, and whenever a probe is due or has ended: 1. the workers' counts and the ends
+//! of probes go into the fleet, in this order; 2. slow starts move on; 3. one new pool is published if anything
 //! has changed; 4. probes that are due start, each in a task with a socket of its own.
 
 use super::fleet::{Due, Fleet, Moment, PoolState};
@@ -46,7 +46,7 @@ pub(super) async fn watch(balancer: &Balancer) {
     let (sender, ended) = unbounded_channel();
     let (met, permits) = (HashMap::new(), Arc::new(Semaphore::new(PROBES_MAX)));
     let mut watch = Watch { balancer, sender, ended, permits, met, look_ms: os::now_ms() };
-    watch.look(); // what was before is no news
+    balancer.with_fleet(|fleet| watch.look(fleet)); // what was before is no news
     loop {
         watch.round().await;
     }
@@ -70,14 +70,13 @@ impl Watch<'_> {
             ends.push(end);
         }
         let look = now.ms >= self.look_ms;
-        let met = if look { self.look() } else { Vec::new() };
-        let mut next = None;
-        self.balancer.observe(|fleet, _| {
-            let mut changed = false;
+        let (balancer, mut next) = (self.balancer, None);
+        balancer.observe(|fleet, _| {
+            let met = if look { self.look(fleet) } else { Vec::new() };
+            let mut changed = fleet.traffic(&met, now);
             for (backend, Ended { outcome, took }) in ends {
                 changed |= fleet.probe_ended(&backend, outcome, took, now, random());
             }
-            changed |= fleet.traffic(&met, now);
             changed |= look && fleet.ramp(now.ms);
             changed |= look && fleet.release(now);
             let due = fleet.probes_due(now.ms);
@@ -118,23 +117,16 @@ impl Watch<'_> {
     }
 
     /// What requests have met at each backend since the last look, where it is something.
-    fn look(&mut self) -> Vec<(BackendId, Traffic)> {
-        let pool = self.balancer.pool();
-        let mut all = HashMap::with_capacity(pool.backends().len());
+    fn look(&mut self, fleet: &Fleet) -> Vec<(BackendId, Traffic)> {
+        let mut all = HashMap::with_capacity(fleet.members().len());
         let mut news = Vec::new();
-        for backend in pool.backends() {
-            let now = met(self.balancer.cells(), backend.id);
-            let last = self.met.remove(&backend.id).unwrap_or_default();
-            // One that was away meanwhile counts from 0 again.
-            let since = |now: u64, last| now.checked_sub(last).unwrap_or(now);
-            let new = Traffic {
-                good: since(now.good, last.good),
-                bad: since(now.bad, last.bad),
-                retry_after_s: now.retry_after_s(&last),
-            };
-            all.insert(backend.id, now);
+        for member in fleet.members() {
+            let id = BackendId::of_name(&member.spec.name);
+            let now = met(self.balancer.cells(), id, member.up_since_ms());
+            let new = now.since(&self.met.remove(&id).unwrap_or_default());
+            all.insert(id, now);
             if new != Traffic::default() {
-                news.push((backend.id, new));
+                news.push((id, new));
             }
         }
         self.met = all;
@@ -161,12 +153,26 @@ impl Watch<'_> {
 #[derive(Default)]
 struct Met {
     good: u64,
+    /// Of requests that were sent since `up_since_ms`.
     bad: u64,
+    up_since_ms: u64,
     /// By worker: 503s with Retry-After, and the seconds of the last one.
     retry_afters: Vec<(u64, u64)>,
 }
 
 impl Met {
+    /// What is new since then. A count begins anew for one that was away meanwhile, and that of bad
+    /// things for one that has come up.
+    fn since(&self, last: &Self) -> Traffic {
+        let new = |now: u64, last| now.checked_sub(last).unwrap_or(now);
+        let same = self.up_since_ms == last.up_since_ms;
+        Traffic {
+            good: new(self.good, last.good),
+            bad: new(self.bad, if same { last.bad } else { 0 }),
+            retry_after_s: self.retry_after_s(last),
+        }
+    }
+
     /// The longest Retry-After that is new since then, seconds; 0: there is none.
     fn retry_after_s(&self, last: &Self) -> u32 {
         let before = last.retry_afters.iter().map(|(count, _)| *count).chain(std::iter::repeat(0));
@@ -177,15 +183,11 @@ impl Met {
 }
 
 /// What requests have met at this backend, by all workers.
-fn met(cells: &[Arc<Cells>], id: BackendId) -> Met {
-    let mut met = Met::default();
+fn met(cells: &[Arc<Cells>], id: BackendId, up_since_ms: u64) -> Met {
+    let mut met = Met { up_since_ms, ..Met::default() };
     for of in cells.iter().filter_map(|cells| cells.backends.of(id)) {
-        let count = |outcome: BackendOutcome| of.outcomes[outcome as usize].value();
-        met.good += count(BackendOutcome::Answered);
-        met.bad += [BackendOutcome::Refused, BackendOutcome::Unreachable, BackendOutcome::Silent]
-            .map(count)
-            .iter()
-            .sum::<u64>();
+        met.good += of.outcomes[BackendOutcome::Answered as usize].value();
+        met.bad += u64::from(of.against(up_since_ms));
         met.retry_afters.push((of.retry_afters.value(), of.retry_after_s.value()));
     }
     met

@@ -115,6 +115,8 @@ pub struct BackendCells {
     pub responses: [Cell; 6],
     /// What requests met at it.
     pub outcomes: [Cell; BackendOutcome::ALL.len()],
+    /// What speaks against it: see [`BackendCells::speak_against`].
+    against: Cell,
     /// 503s with Retry-After, and what the last one of them said, seconds.
     pub retry_afters: Cell,
     /// See above.
@@ -139,6 +141,25 @@ pub struct BackendCells {
 }
 
 impl BackendCells {
+    /// A request that was sent at `sent_ms` has met something bad at a backend that counts as up since
+    /// `up_since_ms`, as the snapshot of this worker says: of one that was sent earlier it says nothing.
+    ///
+    /// The count begins anew with each such time, which stands in its upper half. So what a worker
+    /// says that does not know yet that the backend has come up is told from what it says afterwards.
+    pub fn speak_against(&self, sent_ms: u64, up_since_ms: u64) {
+        if sent_ms >= up_since_ms {
+            let count = self.against(up_since_ms).saturating_add(1);
+            self.against.set(u64::from(up_since_ms as u32) << 32 | u64::from(count));
+        }
+    }
+
+    /// How much speaks against a backend that counts as up since then. Times are told apart by 32 bits,
+    /// which come round in 49 days.
+    pub fn against(&self, up_since_ms: u64) -> u32 {
+        let cell = self.against.value();
+        if (cell >> 32) as u32 == up_since_ms as u32 { cell as u32 } else { 0 }
+    }
+
     /// What the worker has of this backend now, in a second of the clock that all workers share.
     pub fn publish(&self, load: Load, now_s: u32) {
         self.calls.set(load.calls.into());
@@ -364,6 +385,30 @@ mod tests {
         histogram.observe(700, 3);
         histogram.observe(u64::MAX, 0);
         assert_eq!(histogram.sum_ns.value(), 2100);
+    }
+
+    #[test]
+    fn what_was_sent_before_a_backend_came_up_does_not_speak_against_it() {
+        let cells = BackendCells::default();
+        let since = 5_000_000_000; // beyond 32 bits of milliseconds
+        cells.speak_against(since - 1, since);
+        assert_eq!(cells.against(since), 0);
+        cells.speak_against(since, since);
+        cells.speak_against(since + 3000, since);
+        assert_eq!((cells.against(since), cells.against(since + 1)), (2, 0));
+    }
+
+    #[test]
+    fn a_worker_that_has_not_heard_of_its_coming_up_speaks_of_the_time_before() {
+        let cells = BackendCells::default();
+        let (before, after) = (1000, 7000);
+        cells.speak_against(2000, before);
+        cells.speak_against(7500, before); // its snapshot is an old one
+        assert_eq!((cells.against(before), cells.against(after)), (2, 0));
+        cells.speak_against(6999, after);
+        assert_eq!((cells.against(before), cells.against(after)), (2, 0));
+        cells.speak_against(7500, after);
+        assert_eq!((cells.against(before), cells.against(after)), (0, 1));
     }
 
     #[test]

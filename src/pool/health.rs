@@ -10,6 +10,7 @@
 //!    One that stays down is asked less and less often, and not before the `Retry-After` of its 503.
 //! 3. `fall` requests in a row that met 503, ICMP or silence take it down too, and it is
 //!    probed at once: later and later when its probes are good but its traffic is bad again.
+//!    A request that was sent before the backend came up says nothing: see [`Health::up_since_ms`].
 //! 4. Only probes bring it up, and only those that were sent after it went down.
 //! 5. A 503 with Retry-After holds new requests back for that time, within a bound; that is no fall.
 
@@ -138,7 +139,8 @@ pub struct Change {
 pub struct Traffic {
     /// Final responses other than 503.
     pub good: u64,
-    /// 503s, ICMP errors and silences. A received 408 is a response, and good.
+    /// 503s, ICMP errors and silences of requests that were sent since [`Health::up_since_ms`]. A
+    /// received 408 is a response, and good.
     pub bad: u64,
     /// The longest Retry-After of those 503s, seconds; 0: none had one.
     pub retry_after_s: u32,
@@ -149,6 +151,8 @@ pub struct Traffic {
 pub struct Health {
     up: bool,
     why: Why,
+    /// When it came up last, or began to be watched.
+    up_since_ms: u64,
     /// Probes in a row that speak for a change: bad ones while up, good ones while down.
     streak: u32,
     /// Bad requests in a row while up.
@@ -177,6 +181,7 @@ impl Health {
         Self {
             up: true,
             why: Why::Unproven,
+            up_since_ms: now_ms,
             streak: 0,
             signals: 0,
             relapses: 0,
@@ -199,6 +204,12 @@ impl Health {
     /// Whether it takes calls.
     pub fn is_up(&self) -> bool {
         self.up
+    }
+
+    /// Since when it counts as up, or did when it went down. What a request met that was sent before
+    /// is of another time: it is not to be told.
+    pub fn up_since_ms(&self) -> u64 {
+        self.up_since_ms
     }
 
     /// Why it is up or down.
@@ -325,6 +336,9 @@ impl Health {
         self.why = why;
         (self.streak, self.signals, self.setbacks) = (0, 0, 0);
         self.ramp_ms = self.up.then_some(now_ms);
+        if self.up {
+            self.up_since_ms = now_ms;
+        }
         Change { up: self.up, why }
     }
 

@@ -151,6 +151,9 @@ pub struct BackendSpec {
     pub side: u8,
     /// Its tier and its caps.
     pub intake: Intake,
+    /// Since when it counts as up, milliseconds on the clock of the data path: what a request met that
+    /// was sent before says nothing of it.
+    pub up_since_ms: u64,
 }
 
 /// A backend of one snapshot.

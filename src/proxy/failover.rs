@@ -22,9 +22,9 @@ mod kept;
 mod recent;
 mod wheel;
 
-use super::Ingress;
 use super::reason::{Answer, FailoverCause as Cause, Method};
 use super::transactions::TransactionKey;
+use super::{Ingress, Silent};
 use crate::pool::BackendId;
 use kept::{Kept, Phase, Table};
 use recent::Recent;
@@ -95,7 +95,7 @@ pub(super) struct Failover {
     /// Work that is due now. Bounded: one retry and one cancel for each entry.
     work: VecDeque<Work>,
     /// Who was silent, to be told. Bounded: once for each entry between two looks.
-    silent: Vec<BackendId>,
+    silent: Vec<Silent>,
 }
 
 impl Failover {
@@ -143,6 +143,7 @@ impl Failover {
         let silent_until_ms = now_ms + u64::from(self.settings.silence_ms);
         let entry = self.table.entry(slot);
         *entry = Kept {
+            sent_ms: now_ms,
             ingress: *ingress,
             is_invite: method == Method::Invite,
             answers_itself: matches!(method, Method::Invite | Method::Register),
@@ -161,8 +162,8 @@ impl Failover {
         fits || !wanted
     }
 
-    /// A backend that said nothing at all to a request in time, once for each such request.
-    pub(super) fn take_silent(&mut self) -> Option<BackendId> {
+    /// A request that got no word at all in time; each attempt once.
+    pub(super) fn take_silent(&mut self) -> Option<Silent> {
         self.silent.pop()
     }
 
@@ -332,7 +333,7 @@ impl Failover {
             return Some(Work::Again(slot));
         }
         if entry.answers_itself && self.silent.len() < self.silent.capacity() {
-            self.silent.push(entry.current());
+            self.silent.push(Silent { backend: entry.current(), sent_ms: entry.sent_ms });
         }
         if entry.may_try_again(self.settings.tries) {
             return Some(Work::Retry(slot, Cause::Silence));
@@ -349,6 +350,7 @@ impl Failover {
         entry.attempts[usize::from(entry.tried)] = backend;
         entry.tried += 1;
         entry.phase = Phase::Silent;
+        entry.sent_ms = now_ms;
         entry.silent_until_ms = now_ms + u64::from(self.settings.silence_ms);
         (entry.resends, entry.interval_ms) = (true, 0);
         entry.queued = false;

@@ -17,6 +17,7 @@ mod branch;
 mod counts;
 mod facts;
 pub mod failover;
+mod failure;
 mod hash_key;
 mod head;
 mod loads;
@@ -41,6 +42,7 @@ mod transactions;
 mod validate;
 
 pub use failover::{FailoverSettings, TRIES_MAX};
+pub use failure::{Refused, Silent};
 pub use reason::{
     Absorb, Answer, CallResult, Drop, FailoverCause, Method, RegistrationResult, Routed,
     TokenResult,
@@ -210,15 +212,6 @@ pub enum Settled {
     Call(CallResult),
     /// A REGISTER; repeated responses are not told apart.
     Registration(RegistrationResult),
-}
-
-/// A 503 of a backend to a request that may begin something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// Whose.
-    pub backend: BackendId,
-    /// For how long it asks to be left alone, seconds (RFC 3261 21.5.4).
-    pub retry_after_s: Option<u32>,
 }
 
 /// One shard of the balancer: the pins of the Call-IDs that one worker owns.
@@ -401,11 +394,10 @@ impl Proxy {
         self.refused.take()
     }
 
-    /// A backend that said nothing at all, in the time for it, to an INVITE or a REGISTER outside a
-    /// dialog: a timeout of ours, never a 408 that came. To be asked after each [`Proxy::poll`] until
-    /// there is none.
+    /// A request that got no word at all in the time for it: a timeout of ours, never a 408 that came. To
+    /// be asked after each [`Proxy::poll`] until there is none.
     #[inline]
-    pub fn take_silent(&mut self) -> Option<BackendId> {
+    pub fn take_silent(&mut self) -> Option<Silent> {
         self.failover.take_silent()
     }
 

@@ -71,8 +71,9 @@ impl Proxy {
         let arrived = Arrived { message, status, method, pin, key, backend: branch.backend };
         let from = self.comes_from_backend(pool, ingress).then_some(branch.backend);
         if let (503, true, Some(backend)) = (status, method.begins(), from) {
-            let retry_after_s = message.retry_after_s();
-            self.refused = Some(Refused { backend, retry_after_s });
+            let sent = key.and_then(|key| self.transactions.sent(key, backend, now));
+            let (sent_ms, retry_after_s) = (sent.unwrap_or(now).ms(), message.retry_after_s());
+            self.refused = Some(Refused { backend, sent_ms, retry_after_s });
         }
         if let Intercepted::Here(verdict) = self.intercept(now, pool, &arrived, out) {
             return Ok(verdict.unwrap_or(Verdict::Absorb(Absorb::Abandoned)));

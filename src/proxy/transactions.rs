@@ -247,6 +247,15 @@ impl Transactions {
         Heard { timing: current.then_some(timing), awaited }
     }
 
+    /// When the request was sent to the backend of an attempt; of one that was abandoned no more is
+    /// known than when the request came. `None`: it is not tracked, or no more.
+    pub(super) fn sent(&self, key: TransactionKey, backend: BackendId, now: Now) -> Option<Now> {
+        let one = self.slots.at(self.slots.find(key)?);
+        let attempt_us = if one.backend == backend { one.attempt_us } else { 0 };
+        let age_us = u64::from(one.age_us(now).saturating_sub(attempt_us));
+        Some(Now { us: now.us.saturating_sub(age_us) })
+    }
+
     /// The request goes to another backend from now on.
     pub(super) fn moved(
         &mut self,

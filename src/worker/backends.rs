@@ -56,6 +56,8 @@ struct Entry {
     id: BackendId,
     /// The control thread makes them before it publishes a pool.
     cells: Option<Arc<BackendCells>>,
+    /// [`crate::pool::BackendSpec::up_since_ms`].
+    up_since_ms: u64,
     requests: u32,
     /// Of the other workers, where a group goes by loads.
     elsewhere: Vec<Arc<BackendCells>>,
@@ -122,6 +124,7 @@ impl Backends {
         let entry = |backend: &crate::pool::Backend| Entry {
             id: backend.id,
             cells: self.cells.backends.of(backend.id),
+            up_since_ms: backend.spec.up_since_ms,
             requests: 0,
             unconnected: false,
             elsewhere: exchanging.clone().filter_map(|one| one.backends.of(backend.id)).collect(),
@@ -171,6 +174,16 @@ impl Backends {
     pub(super) fn count_outcome(&self, slot: BackendSlot, outcome: BackendOutcome) {
         if let Some(cells) = self.cells_of(slot) {
             cells.outcomes[outcome as usize].increment();
+        }
+    }
+
+    /// Counts what a request met at a backend, and that it speaks against it, if it is of its time.
+    pub(super) fn count_failure(&self, slot: BackendSlot, outcome: BackendOutcome, sent_ms: u64) {
+        self.count_outcome(slot, outcome);
+        if let Some(Entry { cells: Some(cells), up_since_ms, .. }) =
+            self.entries.get(usize::from(slot.0))
+        {
+            cells.speak_against(sent_ms, *up_since_ms);
         }
     }
 
@@ -314,6 +327,7 @@ mod tests {
             sources: Vec::new(),
             side: 0,
             intake: Intake::default(),
+            up_since_ms: 0,
         };
         Pool::build(addresses.iter().map(spec).collect(), Policy::CALL_ID_HASH, 0).unwrap()
     }

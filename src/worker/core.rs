@@ -1,7 +1,7 @@
 //! What the loop asks of the core. [`Proxy`] is the core; tests of the loop bring a simpler one.
 
 use crate::pool::{BackendId, BackendSlot, Load, Pool};
-use crate::proxy::{Ingress, Now, Proxy, Refused, Settings, Tally, Verdict};
+use crate::proxy::{Ingress, Now, Proxy, Refused, Settings, Silent, Tally, Verdict};
 use crate::sip::{self, Span};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,8 +26,8 @@ pub(super) trait Core {
         None
     }
 
-    /// A backend that [`Core::poll`] has found silent; asked until there is none.
-    fn take_silent(&mut self) -> Option<BackendId> {
+    /// A request that [`Core::poll`] has found without a word; asked until there is none.
+    fn take_silent(&mut self) -> Option<Silent> {
         None
     }
 
@@ -104,7 +104,7 @@ impl Core for Proxy {
         Self::take_refused(self)
     }
 
-    fn take_silent(&mut self) -> Option<BackendId> {
+    fn take_silent(&mut self) -> Option<Silent> {
         Self::take_silent(self)
     }
 

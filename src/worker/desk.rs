@@ -12,11 +12,11 @@ use super::shard::Shard;
 use crate::io::buffers::{Received, SendSlot};
 use crate::io::driver::{Completion, Driver, Errno};
 use crate::io::handoff::{Doorbell, Outbox};
-use crate::io::{FileIndex, socket};
+use crate::io::{FileIndex, os, socket};
 use crate::metrics::{BackendOutcome, Cells};
 use crate::pool::{BackendId, BackendSlot, Pool};
 use crate::proxy::{
-    Drop, Egress, Forwarded, Ingress, Now, Refused, Replaced, Role, Settings, Verdict,
+    Drop, Egress, Forwarded, Ingress, Now, Refused, Replaced, Role, Settings, Silent, Verdict,
 };
 use crate::sip::Span;
 use std::collections::VecDeque;
@@ -25,6 +25,12 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
+
+/// A port that nobody listens on says so within a round trip, milliseconds: T1 (RFC 3261 17.1.1.1).
+const REFUSED_MS: u64 = 500;
+
+/// That nobody answers to ARP the kernel says when it has asked three times, a second each.
+const UNREACHABLE_MS: u64 = 3000 + REFUSED_MS;
 
 /// How other workers reach one.
 #[derive(Debug)]
@@ -131,10 +137,10 @@ impl<C: Core> Desk<C> {
     fn ask_core(&mut self, now: Now, ingress: &Ingress, bytes: &[u8], slot: &SendSlot) -> Verdict {
         let out = self.driver.message(slot);
         let verdict = self.core.handle(now, &self.pool, ingress, bytes, out);
-        if let Some(Refused { backend, retry_after_s }) = self.core.take_refused()
+        if let Some(Refused { backend, sent_ms, retry_after_s }) = self.core.take_refused()
             && let Some(slot) = self.pool.by_id(backend)
         {
-            self.backends.count_outcome(slot, BackendOutcome::Refused);
+            self.backends.count_failure(slot, BackendOutcome::Refused, sent_ms);
             if let Some(seconds) = retry_after_s {
                 self.backends.note_retry_after(slot, seconds);
             }
@@ -175,9 +181,9 @@ impl<C: Core> Desk<C> {
             let Some(slot) = self.take_slot()? else { return Ok(()) };
             let out = self.driver.message(&slot);
             let verdict = self.core.poll(now, &self.pool, out);
-            while let Some(silent) = self.core.take_silent() {
-                if let Some(backend) = self.pool.by_id(silent) {
-                    self.backends.count_outcome(backend, BackendOutcome::Silent);
+            while let Some(Silent { backend, sent_ms }) = self.core.take_silent() {
+                if let Some(slot) = self.pool.by_id(backend) {
+                    self.backends.count_failure(slot, BackendOutcome::Silent, sent_ms);
                 }
             }
             match verdict {
@@ -328,7 +334,7 @@ impl<C: Core> Desk<C> {
     fn receive_ended(&mut self, file: FileIndex, errno: Errno) -> io::Result<()> {
         count::receive_ended(&self.cells, errno);
         if errno.is_icmp() {
-            self.unreachable(self.backends.connection(file).map(Connection::peer));
+            self.unreachable(self.backends.connection(file).map(Connection::peer), errno);
         }
         match errno.0 {
             // A socket that is none, or a request that makes no sense: no arming again helps.
@@ -344,10 +350,12 @@ impl<C: Core> Desk<C> {
 
     fn sent(&mut self, slot: SendSlot, result: Result<u32, Errno>) -> io::Result<()> {
         count::sent(&self.cells, result);
-        if result.is_err_and(Errno::is_icmp) {
+        if let Err(errno) = result
+            && errno.is_icmp()
+        {
             let file = self.driver.file(&slot);
             let connected = self.backends.connection(file).map(Connection::peer);
-            self.unreachable(connected.or_else(|| self.driver.destination(&slot)));
+            self.unreachable(connected.or_else(|| self.driver.destination(&slot)), errno);
         }
         let slot = match result {
             Err(Errno(libc::ECONNREFUSED))
@@ -364,11 +372,13 @@ impl<C: Core> Desk<C> {
     }
 
     /// There is no way to `peer`, which is a backend (or several), or a client: what waits for it goes
-    /// elsewhere.
-    fn unreachable(&mut self, peer: Option<SocketAddr>) {
+    /// elsewhere. Which datagram the error is of nobody says: the oldest that it can be counts.
+    fn unreachable(&mut self, peer: Option<SocketAddr>, errno: Errno) {
         let Some(peer) = peer else { return };
+        let age_ms = if errno.0 == libc::ECONNREFUSED { REFUSED_MS } else { UNREACHABLE_MS };
+        let sent_ms = os::now_ms().saturating_sub(age_ms);
         for slot in self.pool.all_by_address(peer) {
-            self.backends.count_outcome(slot, BackendOutcome::Unreachable);
+            self.backends.count_failure(slot, BackendOutcome::Unreachable, sent_ms);
         }
         self.core.unreachable(&self.pool, peer);
     }

@@ -285,8 +285,8 @@ fn one_try_means_no_failover() {
 
 /// The backends that were silent since the last time, as their addresses.
 fn silent(world: &mut World) -> Vec<SocketAddr> {
-    let ids = std::iter::from_fn(|| world.proxy.take_silent());
-    let slots = ids.map(|id| world.pool.by_id(id).expect("a backend of the pool"));
+    let silent = std::iter::from_fn(|| world.proxy.take_silent());
+    let slots = silent.map(|one| world.pool.by_id(one.backend).expect("a backend of the pool"));
     slots.map(|slot| world.pool.backend(slot).spec.address).collect()
 }
 
@@ -306,6 +306,38 @@ fn each_attempt_that_meets_silence_tells_of_its_backend_once() {
     assert_eq!(silent(&mut world), [attempts[2].forwarded_to()], "the last one too");
     world.wait(120_000);
     assert!(silent(&mut world).is_empty() && !world.proxy.is_waiting());
+}
+
+#[test]
+fn what_an_attempt_meets_is_of_the_time_when_it_was_sent() {
+    let mut world = World::new();
+    let began_ms = world.now.ms();
+    let first = invite(&mut world);
+    world.wait(2000);
+    invite(&mut world); // the caller's retransmission begins nothing
+    let second =
+        only(world.wait(1100).into_iter().filter(|sent| branch(sent) != branch(&first)).collect());
+    let silent = world.proxy.take_silent().expect("the first one");
+    let address = |id| world.pool.backend(world.pool.by_id(id).expect("there")).spec.address;
+    assert_eq!((address(silent.backend), silent.sent_ms), (first.forwarded_to(), began_ms));
+    let second_ms = world.now.ms() - 100;
+    world.wait(900);
+    let third = only(answer_and_poll(&mut world, &second, "503 Busy"));
+    let refused = world.proxy.take_refused().expect("the second one");
+    assert!((second_ms..=second_ms + 100).contains(&refused.sent_ms), "{refused:?} {second_ms}");
+    let third_ms = world.now.ms();
+    answer(&mut world, &first, "503 Late");
+    let refused = world.proxy.take_refused().expect("the first one, after all");
+    assert_eq!(refused.sent_ms, began_ms);
+    world.wait(2950);
+    answer(&mut world, &third, "503 Busy");
+    assert_eq!(world.proxy.take_refused().map(|one| one.sent_ms), Some(third_ms));
+}
+
+/// What is sent after this answer.
+fn answer_and_poll(world: &mut World, got: &Outcome, status: &str) -> Vec<Outcome> {
+    answer(world, got, status);
+    world.poll()
 }
 
 #[test]

@@ -43,6 +43,7 @@ pub(crate) fn backends() -> Vec<BackendSpec> {
             sources: Vec::new(),
             side: 0,
             intake: Intake::default(),
+            up_since_ms: 0,
         })
         .collect()
 }

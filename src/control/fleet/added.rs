@@ -178,6 +178,7 @@ mod tests {
             sources: Vec::new(),
             side: 0,
             intake: Intake::default(),
+            up_since_ms: 0,
         }
     }
 

@@ -117,7 +117,9 @@ impl Fleet {
         self.follow(place, change, now)
     }
 
-    /// What requests have met at these backends since the last time. True: one has gone down.
+    /// What requests have met at these backends since the last time; bad things only of those that were
+    /// sent since [`Member::up_since_ms`]. To be told before the ends of probes are: a backend that
+    /// comes up by them has another such time. True: one has gone down.
     pub fn traffic(&mut self, met: &[(BackendId, Traffic)], now: Moment) -> bool {
         if met.is_empty() {
             return false;
@@ -262,6 +264,11 @@ impl Fleet {
 impl Member {
     fn is_probed(&self) -> bool {
         self.admin.value != Admin::Maint && self.leaving.is_none()
+    }
+
+    /// Since when it counts as up, milliseconds; 0: it is not watched.
+    pub fn up_since_ms(&self) -> u64 {
+        self.health.as_ref().map_or(0, Health::up_since_ms)
     }
 
     /// Its weight without slow start.

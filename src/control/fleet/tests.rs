@@ -13,6 +13,7 @@ fn fleet() -> Fleet {
         sources: Vec::new(),
         side: 0,
         intake: Intake::default(),
+        up_since_ms: 0,
     };
     let specs = vec![spec("a", State::Ready), spec("b", State::Drained), spec("c", State::Down)];
     Fleet::new(vec![PoolSpec::unwatched(specs)], SystemTime::UNIX_EPOCH)

@@ -247,6 +247,41 @@ fn requests_that_meet_silence_take_a_backend_down_though_its_probes_are_good() {
 }
 
 #[test]
+fn a_request_that_was_sent_before_a_backend_came_up_does_not_count_against_it() {
+    let backend = Backend::on_a_free_port(Some("200 OK"));
+    backend.ignore("REGISTER");
+    let addresses = [backend.address.to_string()];
+    let mut config = config(&["127.0.0.1:0"], BackendPorts::Listener, &[&addresses[0]]);
+    config.workers = Some(2);
+    config.pools[0].health.panic_per_mille = 0;
+    let rules = &mut config.pools[0].health.rules;
+    (rules.interval_ms, rules.down_interval_max_ms) = (50, 50);
+    (rules.rise, rules.fall) = (1, 1);
+    config.limits.failover_after_s = 1;
+    let balancer = Arc::new(Balancer::start(config).expect("a balancer"));
+    let prober = Prober::start(balancer.clone()).expect("a prober");
+    let rig = Rig { balancer, _prober: prober };
+    rig.wait_until("a first probe", |_| backend.asked() > 0);
+    let client = UdpSocket::bind("127.0.0.1:0").expect("a client");
+    (0..9).for_each(|number| send(&rig, &client, "REGISTER", &format!("before-{number}")));
+    backend.answer(Some("503 Busy"));
+    rig.wait_for(0, State::Down);
+    backend.answer(Some("200 OK"));
+    rig.wait_for(0, State::Ready);
+    let silent = |count: u32| {
+        format!("sipring_backend_outcomes_total{{backend=\"b0\",outcome=\"silent\"}} {count}\n")
+    };
+    rig.wait_until("all silences", |rig| rig.metrics().contains(&silent(9)));
+    std::thread::sleep(Duration::from_millis(2 * LOOK_MS));
+    let by_traffic = |rig: &Rig| rig.events().contains("got 503, ICMP or no answer");
+    assert!(!by_traffic(&rig), "{}", rig.events());
+
+    send(&rig, &client, "REGISTER", "afterwards");
+    rig.wait_until("another silence", |rig| rig.metrics().contains(&silent(10)));
+    rig.wait_until("its fall", by_traffic);
+}
+
+#[test]
 fn a_reload_keeps_who_is_down_probes_who_is_added_and_leaves_who_is_removed() {
     let backends = [None, Some("200 OK"), Some("200 OK")].map(Backend::on_a_free_port);
     let rig = rig(&[&backends[0], &backends[1]], 2, 2);

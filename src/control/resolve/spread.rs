@@ -182,6 +182,7 @@ mod tests {
             sources: Vec::new(),
             side: 0,
             intake: Intake { priority: 100, ..Intake::default() },
+            up_since_ms: 0,
         }
     }
 

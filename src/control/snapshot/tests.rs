@@ -12,6 +12,7 @@ fn pool(names: &[&str]) -> Pool {
         sources: Vec::new(),
         side: 0,
         intake: Intake::default(),
+        up_since_ms: 0,
     };
     let specs = names.iter().enumerate().map(spec).collect();
     Pool::build(specs, Policy::CALL_ID_HASH, 0).expect("good backends")

@@ -15,6 +15,7 @@ fn spec(name: &str, port: u16, state: State) -> BackendSpec {
         sources: vec![],
         side: 0,
         intake: Intake::default(),
+        up_since_ms: 0,
     }
 }
 

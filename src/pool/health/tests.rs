@@ -200,6 +200,21 @@ fn the_third_bad_request_in_a_row_takes_it_down_and_a_probe_starts_at_once() {
 }
 
 #[test]
+fn it_counts_as_up_since_it_is_watched_or_came_up_last() {
+    let mut probed = Probed::new(rules());
+    assert_eq!((probed.health.up_since_ms(), Health::new(7, &rules(), 3).up_since_ms()), (0, 7));
+    probed.probes(Outcome::Silent, 3);
+    assert_eq!(probed.health.up_since_ms(), 0, "going down changes nothing");
+    assert_eq!(probed.probe(GOOD).1, None);
+    assert_eq!(probed.health.up_since_ms(), 0);
+    assert_eq!(probed.probe(GOOD).1, Some(true));
+    assert_eq!(probed.health.up_since_ms(), probed.now);
+    let came_up = probed.now;
+    probed.probe(GOOD);
+    assert_eq!(probed.health.up_since_ms(), came_up, "a good probe more is no news");
+}
+
+#[test]
 fn the_first_bad_request_brings_the_next_probe_forward() {
     let mut probed = Probed::new(rules());
     probed.probe(GOOD);

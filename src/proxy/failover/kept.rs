@@ -52,6 +52,8 @@ pub(in crate::proxy) struct Kept {
     /// We retransmit: the caller does no more after a 100, and too seldom for a second attempt.
     pub(super) resends: bool,
     pub(super) interval_ms: u64,
+    /// When the current attempt was sent first.
+    pub(super) sent_ms: u64,
     pub(super) silent_until_ms: u64,
 }
 
@@ -116,6 +118,7 @@ impl Table {
             failed_at: None,
             resends: false,
             interval_ms: 0,
+            sent_ms: 0,
             silent_until_ms: 0,
         };
         // The keys are keyed hashes already; this one only spreads them.

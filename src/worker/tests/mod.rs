@@ -189,6 +189,7 @@ fn pool(backend: SocketAddr) -> Pool {
         sources: Vec::new(),
         side: 0,
         intake: Intake::default(),
+        up_since_ms: 0,
     };
     Pool::build(vec![spec], Policy::CALL_ID_HASH, 0).unwrap()
 }

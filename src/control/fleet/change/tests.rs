@@ -15,6 +15,7 @@ fn spec(name: &str, state: State) -> BackendSpec {
         sources: Vec::new(),
         side: 0,
         intake: Intake::default(),
+        up_since_ms: 0,
     }
 }
 

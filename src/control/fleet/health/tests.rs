@@ -17,6 +17,7 @@ fn fleet(weights: &[u16], change: impl FnOnce(&mut HealthConfig)) -> Fleet {
         sources: Vec::new(),
         side: 0,
         intake: Intake::default(),
+        up_since_ms: 0,
     };
     let mut health = HealthConfig::default();
     health.rules = Rules { rise: 2, fall: 2, jitter_per_mille: 0, ..health.rules };
@@ -308,6 +309,22 @@ fn who_leaves_is_neither_probed_nor_blamed_nor_wanted_until_it_is_back() {
     assert_eq!(fleet.probes_due(1_000_000).len(), 1);
 }
 
+#[test]
+fn since_when_it_counts_as_up_stands_in_the_snapshot_and_outlives_a_reload() {
+    let mut fleet = fleet(&[1, 1], |_| {});
+    let since =
+        |fleet: &Fleet| fleet.effective(0).0.iter().map(|one| one.up_since_ms).collect::<Vec<_>>();
+    two_probes(&mut fleet, "b1", Outcome::Silent, 5_000);
+    assert_eq!(since(&fleet), [0, 0]);
+    two_probes(&mut fleet, "b1", GOOD, 9_000);
+    assert_eq!(since(&fleet), [0, 9_000]);
+    let mut after = specs(&fleet);
+    after.reverse();
+    after.push(BackendSpec { name: "later".to_owned(), ..after[0].clone() });
+    reload(&mut fleet, after, at(10_000));
+    assert_eq!(since(&fleet), [9_000, 0, 10_000]);
+}
+
 /// Two pools of two: the second has a panic of its own, never probes, and starts nobody slowly.
 fn two_pools() -> Vec<PoolSpec> {
     let spec = |name: &str| BackendSpec {
@@ -318,6 +335,7 @@ fn two_pools() -> Vec<PoolSpec> {
         sources: Vec::new(),
         side: 0,
         intake: Intake::default(),
+        up_since_ms: 0,
     };
     let mut health = HealthConfig::default();
     health.rules = Rules { rise: 2, fall: 2, jitter_per_mille: 0, ..health.rules };
