@@ -21,6 +21,14 @@ const VALUES: [u8; 256] = {
 pub(super) fn encode<const SIZE: usize, const TEXT: usize>(bytes: &[u8; SIZE]) -> [u8; TEXT] {
     const { assert!(TEXT == (SIZE * 4).div_ceil(3)) };
     let mut text = [0; TEXT];
+    encode_into(bytes, &mut text);
+    text
+}
+
+/// As many characters as `text` has places for.
+// Never: one loop for all sizes, where each unrolled would push others out of the instruction cache.
+#[inline(never)]
+fn encode_into(bytes: &[u8], text: &mut [u8]) {
     let (groups, rest) = bytes.as_chunks::<3>();
     let (places, last) = text.as_chunks_mut::<4>();
     for (group, place) in groups.iter().zip(places) {
@@ -29,7 +37,6 @@ pub(super) fn encode<const SIZE: usize, const TEXT: usize>(bytes: &[u8; SIZE]) -
     let mut group = [0; 3];
     group[..rest.len()].copy_from_slice(rest);
     last.copy_from_slice(&characters(group)[..last.len()]);
-    text
 }
 
 /// The characters of three bytes.

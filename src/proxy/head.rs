@@ -108,8 +108,8 @@ impl Head<'_> {
         let ingress = self.addresses.id(self.ingress.socket);
         let branch = Branch { ingress, backend: self.hop.backend };
         let (bytes, call, cseq) = (request.message.bytes, request.call, request.cseq);
-        let reply_to = stamps.reply_address(&request.via);
-        let transaction = Transaction::new(bytes, call, cseq, &request.via, reply_to);
+        let reply_to = stamps.reply_address(request.via);
+        let transaction = Transaction::new(bytes, call, cseq, request.via, reply_to);
         branch.write(self.signer, &transaction, request, text);
         text.extend_from_slice(b"\r\n");
     }

@@ -20,9 +20,9 @@ use crate::sip::{Fault, Message, Span, Start, Uri};
 
 /// The way of a request, and what chose it.
 #[derive(Clone, Copy, Debug)]
-struct Way {
-    target: Target,
-    by: Routed,
+pub(super) struct Way {
+    pub(super) target: Target,
+    pub(super) by: Routed,
     /// It begins an attempt to call.
     attempt: bool,
 }
@@ -37,7 +37,8 @@ impl Proxy {
         message: &Message<'_>,
         out: &mut [u8],
     ) -> Verdict {
-        let request = match Request::new(message, &self.signer, &self.pins) {
+        let top_via = message.top_via();
+        let request = match Request::new(message, &top_via, &self.signer, &self.pins) {
             Ok(request) => request,
             Err(fault) => return self.refuse_broken(ingress, message, fault, out),
         };
@@ -69,26 +70,21 @@ impl Proxy {
             tally: &mut self.tally,
             spiral: &spiral,
         };
-        let (target, by) = match chooser.choose(&request, &self.routes) {
-            Ok(found) => found,
+        let mut way = match chooser.choose(&request, &self.routes) {
+            Ok((target, by)) => Way { target, by, attempt: false },
             Err(Stop::Ask(call_id)) => return Verdict::Ask { call_id },
             Err(Stop::Answer(answer)) => return self.answer(ingress, &request, answer, out),
         };
-        let way = match spiral.passages {
-            0 => self.pin(now, pool, ingress, &request, (target, by)),
-            // The pin is the first passage's.
-            _ => Way { target, by, attempt: false },
-        };
+        if spiral.passages == 0 {
+            self.pin(now, pool, ingress, &request, &mut way); // else it is the first passage's
+        }
         let branch = request.via.branch.map(|branch| branch.of(message.bytes));
         let key = self.transactions.key(request.pin_key, request.cseq, branch);
-        let way = match self.follow(now, pool, ingress, &request, key, (way.target, way.by)) {
-            Ok((target, by)) => Way { target, by, ..way },
-            Err(answer) => {
-                self.answered_here(now, &request);
-                return self.answer(ingress, &request, answer, out);
-            }
-        };
-        let way = self.track(now, pool, &request, key, way);
+        if let Err(answer) = self.follow(now, pool, ingress, &request, key, &mut way) {
+            self.answered_here(now, &request);
+            return self.answer(ingress, &request, answer, out);
+        }
+        self.track(now, pool, &request, key, &mut way);
         let verdict = self.forward(pool, ingress, &request, way.target, way.attempt, out);
         match (verdict, way.target) {
             (Verdict::Forward { .. }, Target::Backend(slot)) if way.attempt => {
@@ -109,14 +105,14 @@ impl Proxy {
         pool: &Pool,
         request: &Request<'_>,
         key: Option<TransactionKey>,
-        way: Way,
-    ) -> Way {
+        way: &mut Way,
+    ) {
         if matches!(request.method, Method::Ack | Method::Cancel) {
-            return way;
+            return;
         }
         let Some(key) = key else {
             self.tally.not_tracked += 1;
-            return way;
+            return;
         };
         let (backend, direction) = match way.target {
             Target::Backend(slot) => (pool.backend(slot).id, Direction::ToBackend),
@@ -133,16 +129,10 @@ impl Proxy {
         };
         match self.transactions.request(self.pins.counts_mut(), key, &sent, now) {
             // What bears credentials was begun before they were asked for.
-            Came::New if unpinned => Way { attempt: !request.has_credentials(), ..way },
-            Came::New => way,
-            Came::Again => {
-                self.tally.retransmissions[direction as usize] += 1;
-                way
-            }
-            Came::Untracked => {
-                self.tally.not_tracked += 1;
-                way
-            }
+            Came::New if unpinned => way.attempt = !request.has_credentials(),
+            Came::New => {}
+            Came::Again => self.tally.retransmissions[direction as usize] += 1,
+            Came::Untracked => self.tally.not_tracked += 1,
         }
     }
 
@@ -198,10 +188,9 @@ impl Proxy {
         pool: &Pool,
         ingress: &Ingress,
         request: &Request<'_>,
-        (target, by): (Target, Routed),
-    ) -> Way {
-        let way = Way { target, by, attempt: false };
-        let backend = match target {
+        way: &mut Way,
+    ) {
+        let backend = match way.target {
             Target::Backend(slot) => pool.backend(slot).id,
             Target::Peer { backend, .. } => backend,
         };
@@ -209,33 +198,33 @@ impl Proxy {
         let class = match request.method {
             Method::Bye => {
                 self.pins.end(key, now.seconds());
-                return way;
+                return;
             }
             Method::Ack | Method::Cancel => {
                 self.pins.touch(key, now.seconds());
-                return way;
+                return;
             }
             Method::Invite => Class::Invite,
             _ => Class::Transaction,
         };
         let outcome = self.pins.insert_or_refresh(key, backend, class, now.seconds());
-        if outcome == Outcome::Full && by == Routed::Policy {
+        if outcome == Outcome::Full && way.by == Routed::Policy {
             let placing = self.placing(pool, ingress, request);
             if let Some(slot) = pool.choose_by_hash(placing.group, placing.call, &[]) {
-                return Way { target: Target::Backend(slot), by: Routed::Unpinned, ..way };
+                (way.target, way.by) = (Target::Backend(slot), Routed::Unpinned);
+                return;
             }
         }
         let may_begin = class == Class::Invite && request.to_tag.is_none();
-        match (may_begin, outcome, by) {
+        match (may_begin, outcome, way.by) {
             (true, Outcome::Inserted, Routed::Policy | Routed::Replaced) => {
                 self.pins.begin_attempt(key);
-                Way { attempt: true, ..way }
+                way.attempt = true;
             }
             (true, Outcome::Refreshed, Routed::Pin | Routed::Replaced) => {
                 self.pins.repeat_attempt(key);
-                way
             }
-            _ => way,
+            _ => {}
         }
     }
 
@@ -250,7 +239,7 @@ impl Proxy {
         out: &mut [u8],
     ) -> Verdict {
         let bytes = request.message.bytes;
-        let stamps = Stamps::new(bytes, &request.via, self.origin(ingress));
+        let stamps = Stamps::new(bytes, request.via, self.origin(ingress));
         let hop = Hop::new(&self.settings, pool, ingress, target);
         let head = Head {
             settings: &self.settings,

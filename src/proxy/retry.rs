@@ -6,6 +6,7 @@ use super::hash_key::Placing;
 use super::loads::LoadsNow;
 use super::pin::{Class, PinKey};
 use super::reason::{Answer, FailoverCause as Cause, Method, Routed};
+use super::request::Way;
 use super::target::Target;
 use super::transactions::TransactionKey;
 use super::validate::Request;
@@ -62,36 +63,39 @@ impl Proxy {
         ingress: &Ingress,
         request: &Request<'_>,
         key: Option<TransactionKey>,
-        (target, by): (Target, Routed),
-    ) -> Result<(Target, Routed), Answer> {
-        let (Target::Backend(slot), Some(key)) = (target, key) else { return Ok((target, by)) };
+        way: &mut Way,
+    ) -> Result<(), Answer> {
+        let (Target::Backend(slot), Some(key)) = (way.target, key) else { return Ok(()) };
         // A backend that was named, by whomever, is not to be exchanged for another.
-        let free = matches!(by, Routed::Policy | Routed::Pin | Routed::Hash | Routed::Unpinned);
+        let free = matches!(way.by, Routed::Policy | Routed::Pin | Routed::Hash | Routed::Unpinned);
         let is_ack = request.method == Method::Ack;
         if (request.to_tag.is_some() && !is_ack) || !free {
-            return Ok((target, by));
+            return Ok(());
         }
         let bytes = request.message.bytes;
-        if is_ack {
-            let failed_at = self.failover.failed_at(key).and_then(|backend| pool.by_id(backend));
-            return Ok((failed_at.map_or(target, Target::Backend), by));
+        let current = match is_ack {
+            true => self.failover.failed_at(key),
+            false => self.failover.current(key),
+        };
+        if let Some(slot) = current.and_then(|backend| pool.by_id(backend)) {
+            way.target = Target::Backend(slot);
         }
-        if let Some(current) = self.failover.current(key) {
+        if is_ack {
+            return Ok(());
+        }
+        if current.is_some() {
             if request.method == Method::Cancel {
                 self.failover.cancelled(key);
             } else if let Some(answer) = self.failover.own_answer(key) {
                 return Err(answer);
             }
-            let target = pool.by_id(current).map_or(target, Target::Backend);
-            return Ok((target, by));
-        }
-        if request.method != Method::Cancel {
+        } else if request.method != Method::Cancel {
             let backend = pool.backend(slot).id;
             if !self.failover.keep(key, ingress, request.method, backend, bytes, now.ms()) {
                 self.tally.not_kept += 1;
             }
         }
-        Ok((target, by))
+        Ok(())
     }
 
     /// What becomes of a response: `None` if it goes upstream (as 500 if `status` says so).
@@ -264,9 +268,10 @@ impl Proxy {
         let copies = self.failover.lend_copies();
         let ingress = self.failover.kept(slot).ingress;
         let message = Message::parse(&copies[self.failover.range(slot)]);
-        let request = message
-            .as_ref()
-            .and_then(|message| Request::new(message, &self.signer, &self.pins).ok());
+        let read = message.as_ref().map(|message| (message, message.top_via()));
+        let request = read.as_ref().and_then(|(message, top_via)| {
+            Request::new(message, top_via, &self.signer, &self.pins).ok()
+        });
         let request = request.filter(|one| self.routes.load(one, &self.addresses).is_ok());
         let result = match &request {
             Some(request) => work(self, &ingress, request),

@@ -50,6 +50,10 @@ impl Routes {
         self.first = 0;
         self.target = request.uri;
         self.token = None;
+        self.last = 0;
+        if message.count(Header::Route) == 0 {
+            return Ok(());
+        }
         for (row, value) in message.values(Header::Route) {
             if self.values.len() == VALUES_MAX {
                 return Err(Fault::Route);

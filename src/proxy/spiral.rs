@@ -31,7 +31,7 @@ impl Spiral {
         }
         let bytes = request.message.bytes;
         let mut vias = request.message.values(Header::Via).map(|(_, value)| value);
-        let mut upper = vias.next().map(|_| request.via);
+        let mut upper = vias.next().map(|_| *request.via);
         for lower in vias {
             let lower = Via::parse(bytes, lower);
             if let (Some(ours), Some(next)) = (upper, lower)

@@ -53,7 +53,7 @@ pub(super) struct Request<'a> {
     pub(super) uri: Span,
     /// The Request-URI read, where it is of a scheme that we read.
     pub(super) sip_uri: Option<Uri>,
-    pub(super) via: Via,
+    pub(super) via: &'a Via,
     /// There is no Via but the topmost: the request has met no proxy yet.
     pub(super) lone_via: bool,
     pub(super) call_id: &'a [u8],
@@ -72,9 +72,11 @@ pub(super) struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Checks the request in `message`. Signer and pins tell what they know its Call-ID by.
+    /// Checks the request in `message`; `top_via` is its topmost Via. Signer and pins tell what they know
+    /// its Call-ID by.
     pub(super) fn new(
         message: &'a Message<'a>,
+        top_via: &'a Result<(Row, Via), Fault>,
         signer: &Signer,
         pins: &PinTable,
     ) -> Result<Self, Fault> {
@@ -86,7 +88,7 @@ impl<'a> Request<'a> {
         }
         let bytes = message.bytes;
         let sip_uri = sip_uri(bytes, uri)?;
-        let (row, via) = message.top_via()?;
+        let (row, via) = top_via.as_ref().map_err(|fault| *fault)?;
         let lone_via = message.count(Header::Via) == 1 && via.value == row.value;
         if !lone_via && message.values(Header::Via).any(|(_, value)| value.is_empty()) {
             return Err(Fault::Via);
@@ -98,8 +100,8 @@ impl<'a> Request<'a> {
         if cseq_method.of(bytes) != method.of(bytes) {
             return Err(Fault::CSeqMethod);
         }
-        let from_tag = message.from()?.tag(bytes).map_or(&b""[..], |tag| tag.of(bytes));
-        let to_tag = message.to()?.tag(bytes).map(|tag| tag.of(bytes));
+        let from_tag = message.from_tag()?.map_or(&b""[..], |tag| tag.of(bytes));
+        let to_tag = message.to_tag()?.map(|tag| tag.of(bytes));
         let (max_forwards, end) = (max_forwards(message)?, message.end()?);
         Ok(Self {
             message,
@@ -123,6 +125,7 @@ impl<'a> Request<'a> {
     /// CANCEL cannot be refused for it (8.2.2.3).
     pub(super) fn requires_of_proxies(&self) -> bool {
         !matches!(self.method, Method::Ack | Method::Cancel)
+            && self.message.count(Header::ProxyRequire) > 0
             && self.message.rows(Header::ProxyRequire).any(|row| !row.value.is_empty())
     }
 
@@ -150,6 +153,7 @@ impl<'a> Request<'a> {
 
 /// RFC 3261 19.1.1: a SIP URI must be one, and a Request-URI has no headers: passed on, they could
 /// pass for ours (RFC 4475 3.1.2.11, RFC 5118 4.2). Other schemes are the backends' to judge.
+#[inline(always)]
 pub(super) fn sip_uri(bytes: &[u8], span: Span) -> Result<Option<Uri>, Fault> {
     match Uri::parse(bytes, span) {
         Some(uri) if uri.params.end == span.end => Ok(Some(uri)),
@@ -159,6 +163,7 @@ pub(super) fn sip_uri(bytes: &[u8], span: Span) -> Result<Option<Uri>, Fault> {
 }
 
 /// RFC 3261 20.22: 0 to 255.
+#[inline(always)]
 fn max_forwards(message: &Message<'_>) -> Result<Option<(Span, u32)>, Fault> {
     if message.count(Header::MaxForwards) == 0 {
         return Ok(None);
@@ -183,7 +188,7 @@ mod tests {
         let signer = Signer::new(&Keys { current: key, previous: None });
         let pins = PinTable::new(1, Idle { registration_s: 1, dialog_s: 1 }, [0; 4]);
         let message = Message::parse(text.as_bytes()).expect("a request line");
-        Request::new(&message, &signer, &pins).err()
+        Request::new(&message, &message.top_via(), &signer, &pins).err()
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::block::find;
 use super::field::Values;
 use super::scan::LineEnds;
-use super::{Header, NameAddr, Row, Rows, Span, Uri, Via, number, trim};
+use super::{Header, NameAddr, Row, Rows, Span, Uri, Via, number, trim, usual};
 
 /// What makes a message unfit to forward, one variant per broken rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,7 +164,19 @@ impl<'a> Message<'a> {
     }
 
     /// The topmost Via value and its row.
+    #[inline(never)]
     pub fn top_via(&self) -> Result<(Row, Via), Fault> {
+        let Field { line, value, count } = self.fields[Header::Via as usize];
+        if count > 0
+            && let Some(via) = usual::via(self.bytes, value)
+        {
+            return Ok((Row { header: Header::Via, line, value }, via));
+        }
+        self.any_top_via()
+    }
+
+    #[inline(never)]
+    fn any_top_via(&self) -> Result<(Row, Via), Fault> {
         // The first row holds it, unless that is empty.
         let (row, value) = self
             .rows(Header::Via)
@@ -196,6 +208,27 @@ impl<'a> Message<'a> {
     /// To, as name-addr.
     pub fn to(&self) -> Result<NameAddr, Fault> {
         self.name_addr(Header::To).ok_or(Fault::To)
+    }
+
+    /// The tag of From; `Some` if it has one with a value.
+    #[inline(always)]
+    pub fn from_tag(&self) -> Result<Option<Span>, Fault> {
+        self.tag(Header::From).ok_or(Fault::From)
+    }
+
+    /// The tag of To; `Some` if it has one with a value.
+    #[inline(always)]
+    pub fn to_tag(&self) -> Result<Option<Span>, Fault> {
+        self.tag(Header::To).ok_or(Fault::To)
+    }
+
+    #[inline(always)]
+    fn tag(&self, header: Header) -> Option<Option<Span>> {
+        let value = self.only(header)?;
+        if let Some(tag) = usual::tag(self.bytes, value) {
+            return Some(tag);
+        }
+        Some(NameAddr::parse(self.bytes, value)?.tag(self.bytes))
     }
 
     fn name_addr(&self, header: Header) -> Option<NameAddr> {

@@ -8,10 +8,12 @@ mod block;
 pub mod field;
 pub mod frame;
 pub mod header;
+mod marks;
 pub mod message;
 pub mod retry_after;
 mod scan;
 pub mod uri;
+mod usual;
 pub mod via;
 
 #[cfg(test)]
@@ -81,7 +83,7 @@ pub fn call_key(bytes: &[u8]) -> Option<Span> {
 }
 
 /// An unsigned decimal number: digits only, at most `max`.
-#[inline]
+#[inline(never)]
 pub fn number(text: &[u8], max: u32) -> Option<u32> {
     if text.is_empty() || text.len() > 20 {
         return None;
@@ -97,6 +99,12 @@ pub fn number(text: &[u8], max: u32) -> Option<u32> {
         }
     }
     Some(value as u32)
+}
+
+/// Whether a name is this one, which is given in lower case: most senders write it so.
+#[inline(always)]
+fn is_name(name: &[u8], lower: &[u8]) -> bool {
+    name == lower || name.eq_ignore_ascii_case(lower)
 }
 
 /// Without the linear white space (RFC 3261 25.1 LWS, folds included) at both ends.

@@ -2,7 +2,7 @@
 
 use super::block::find;
 use super::field::{Params, outside, quoted_end};
-use super::{Span, number, trim};
+use super::{Span, number, trim, usual};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// A `sip:` or `sips:` URI, read as far as routing needs.
@@ -24,7 +24,17 @@ pub struct Uri {
 
 impl Uri {
     /// Reads the URI in `span`; `None` if it is of another scheme or has no host.
+    #[inline(never)]
     pub fn parse(bytes: &[u8], span: Span) -> Option<Self> {
+        match usual::uri(bytes, span) {
+            Some(uri) => Some(uri),
+            None => Self::parse_any(bytes, span),
+        }
+    }
+
+    /// As [`Uri::parse`], with white space, brackets and headers where they may stand.
+    #[inline(never)]
+    pub(super) fn parse_any(bytes: &[u8], span: Span) -> Option<Self> {
         let (secure, after_scheme) = scheme(span.of(bytes))?;
         let end = span.end as usize;
         let mut at = span.start as usize + after_scheme;
@@ -106,27 +116,26 @@ pub fn ip(text: &[u8]) -> Option<IpAddr> {
 /// with a zero in front.
 fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
     let mut octets = [0; 4];
-    let mut rest = text;
-    for (place, octet) in octets.iter_mut().enumerate() {
-        if place > 0 {
-            rest = rest.strip_prefix(b".")?;
-        }
-        let digit =
-            |at: usize| rest.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|n| *n < 10);
-        let first = digit(0)?;
-        let (number, digits) = match (digit(1), digit(2)) {
-            (None, _) => (u16::from(first), 1),
+    let (mut place, mut octet, mut digits) = (0, 0_u16, 0);
+    for &byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit < 10 {
+            octet = octet * 10 + u16::from(digit);
+            digits += 1;
             // A zero in front is no octet's.
-            _ if first == 0 => return None,
-            (Some(second), None) => (u16::from(first) * 10 + u16::from(second), 2),
-            (Some(second), Some(third)) => {
-                (u16::from(first) * 100 + u16::from(second) * 10 + u16::from(third), 3)
+            if octet > 255 || digits > 1 && octet < 10 {
+                return None;
             }
-        };
-        *octet = u8::try_from(number).ok()?;
-        rest = &rest[digits..];
+        } else {
+            if byte != b'.' || digits == 0 || place == 3 {
+                return None;
+            }
+            octets[place] = octet as u8;
+            (place, octet, digits) = (place + 1, 0, 0);
+        }
     }
-    rest.is_empty().then_some(Ipv4Addr::from(octets))
+    octets[place] = octet as u8;
+    (place == 3 && digits > 0).then_some(Ipv4Addr::from(octets))
 }
 
 /// Splits `host [ ":" port ]`; white space may stand around the colon (RFC 3261 25.1 COLON). The

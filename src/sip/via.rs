@@ -3,7 +3,7 @@
 use super::block::find;
 use super::field::{Param, Params};
 use super::uri::{host_port, ip, port_number};
-use super::{Span, trim};
+use super::{Span, is_name, trim, usual};
 use std::net::{IpAddr, SocketAddr};
 
 /// One Via value, read as far as forwarding needs.
@@ -31,6 +31,15 @@ impl Via {
     /// Reads one value; `None` if it is not `SIP / version / transport host [: port] *( ; param )`.
     /// The version is any (25.1 protocol-version): who speaks another one must get its 505.
     pub fn parse(bytes: &[u8], value: Span) -> Option<Self> {
+        match usual::via(bytes, value) {
+            Some(via) if via.value == value => Some(via),
+            _ => Self::parse_any(bytes, value),
+        }
+    }
+
+    /// As [`Via::parse`], with white space wherever it may stand.
+    #[inline(never)]
+    pub(super) fn parse_any(bytes: &[u8], value: Span) -> Option<Self> {
         let end = value.end as usize;
         let protocol_end = value.start as usize + protocol_end(value.of(bytes))?;
         let start = trim(bytes, Span::new(protocol_end, end)).start as usize;
@@ -42,38 +51,38 @@ impl Via {
             Some(text) => Some(port_number(bytes, text)?),
             None => None,
         };
-        let mut via = Self {
-            value,
-            transport,
-            host,
-            port,
-            branch: None,
-            received: None,
-            rport: None,
-            keep: None,
-        };
-        via.read_params(bytes, Span::new(params_start, end));
+        let mut via = Self::without_params(value, transport, host, port);
+        for param in Params::new(bytes, Span::new(params_start, end)) {
+            via.take(bytes, param);
+        }
         Some(via)
     }
 
-    fn read_params(&mut self, bytes: &[u8], params: Span) {
-        for param in Params::new(bytes, params) {
-            let name = param.name.of(bytes);
-            match name.len() {
-                4 if self.keep.is_none() && name.eq_ignore_ascii_case(b"keep") => {
-                    self.keep = Some(param);
-                }
-                5 if self.rport.is_none() && name.eq_ignore_ascii_case(b"rport") => {
-                    self.rport = Some(param);
-                }
-                6 if self.branch.is_none() && name.eq_ignore_ascii_case(b"branch") => {
-                    self.branch = param.value.filter(|value| !value.is_empty());
-                }
-                8 if self.received.is_none() && name.eq_ignore_ascii_case(b"received") => {
-                    self.received = Some(param);
-                }
-                _ => {}
+    #[inline(always)]
+    pub(super) fn without_params(
+        value: Span,
+        transport: Span,
+        host: Span,
+        port: Option<u16>,
+    ) -> Self {
+        let (received, rport, keep) = (None, None, None);
+        Self { value, transport, host, port, branch: None, received, rport, keep }
+    }
+
+    /// Keeps the first parameter of each name that it knows.
+    #[inline(always)]
+    pub(super) fn take(&mut self, bytes: &[u8], param: Param) {
+        let name = param.name.of(bytes);
+        match name.len() {
+            4 if self.keep.is_none() && is_name(name, b"keep") => self.keep = Some(param),
+            5 if self.rport.is_none() && is_name(name, b"rport") => self.rport = Some(param),
+            6 if self.branch.is_none() && is_name(name, b"branch") => {
+                self.branch = param.value.filter(|value| !value.is_empty());
             }
+            8 if self.received.is_none() && is_name(name, b"received") => {
+                self.received = Some(param);
+            }
+            _ => {}
         }
     }
 
