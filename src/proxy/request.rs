@@ -12,7 +12,7 @@ use super::rewrite::{Edits, push_number};
 use super::spiral::Spiral;
 use super::target::{Chooser, Stop, Target};
 use super::transactions::{Came, Sent, TransactionKey};
-use super::validate::Request;
+use super::validate::{Preview, Request};
 use super::{Direction, Egress, Forwarded, Ingress, Now, Proxy, Verdict};
 use crate::limits::DATAGRAM_SIZE_MAX;
 use crate::pool::Pool;
@@ -37,8 +37,8 @@ impl Proxy {
         message: &Message<'_>,
         out: &mut [u8],
     ) -> Verdict {
-        let top_via = message.top_via();
-        let request = match Request::new(message, &top_via, &self.signer, &self.pins) {
+        let preview = Preview::of(message, &self.pins);
+        let request = match Request::new(&preview, &self.signer) {
             Ok(request) => request,
             Err(fault) => return self.refuse_broken(ingress, message, fault, out),
         };

@@ -9,7 +9,7 @@ use super::reason::{Answer, FailoverCause as Cause, Method, Routed};
 use super::request::Way;
 use super::target::Target;
 use super::transactions::TransactionKey;
-use super::validate::Request;
+use super::validate::{Preview, Request};
 use super::{Egress, Forwarded, Ingress, Now, Proxy, Verdict};
 use crate::pool::{BackendId, BackendSlot, Choice, Pool};
 use crate::sip::{Header, Message, Start, Values};
@@ -268,10 +268,8 @@ impl Proxy {
         let copies = self.failover.lend_copies();
         let ingress = self.failover.kept(slot).ingress;
         let message = Message::parse(&copies[self.failover.range(slot)]);
-        let read = message.as_ref().map(|message| (message, message.top_via()));
-        let request = read.as_ref().and_then(|(message, top_via)| {
-            Request::new(message, top_via, &self.signer, &self.pins).ok()
-        });
+        let preview = message.as_ref().map(|message| Preview::of(message, &self.pins));
+        let request = preview.as_ref().and_then(|one| Request::new(one, &self.signer).ok());
         let request = request.filter(|one| self.routes.load(one, &self.addresses).is_ok());
         let result = match &request {
             Some(request) => work(self, &ingress, request),

@@ -67,6 +67,8 @@ impl Edits {
     }
 
     /// Keeps the list in order of place; edits come nearly sorted, so the search is short.
+    // Never: there are many who call it, and the instruction cache is full.
+    #[inline(never)]
     fn record(&mut self, span: Span, insert: Insert) {
         let edit = Edit { at: span.start, remove: span.len() as u32, insert };
         let place = self.list.iter().rposition(|other| other.at <= edit.at).map_or(0, |at| at + 1);

@@ -45,6 +45,25 @@ impl Method {
     }
 }
 
+/// What of a request is found before it is checked: its pin is in no cache, and comes while the rest is
+/// read.
+pub(super) struct Preview<'a> {
+    message: &'a Message<'a>,
+    pin_key: Option<PinKey>,
+    top_via: Result<(Row, Via), Fault>,
+}
+
+impl<'a> Preview<'a> {
+    pub(super) fn of(message: &'a Message<'a>, pins: &PinTable) -> Self {
+        let call_id = message.call_id().ok();
+        let pin_key = call_id.map(|call_id| pins.key(call_id.of(message.bytes)));
+        if let Some(key) = pin_key {
+            pins.fetch(key);
+        }
+        Self { message, pin_key, top_via: message.top_via() }
+    }
+}
+
 /// A request that keeps the rules of 16.3, with what forwarding needs of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Request<'a> {
@@ -72,14 +91,9 @@ pub(super) struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Checks the request in `message`; `top_via` is its topmost Via. Signer and pins tell what they know
-    /// its Call-ID by.
-    pub(super) fn new(
-        message: &'a Message<'a>,
-        top_via: &'a Result<(Row, Via), Fault>,
-        signer: &Signer,
-        pins: &PinTable,
-    ) -> Result<Self, Fault> {
+    /// Checks a request.
+    pub(super) fn new(preview: &'a Preview<'a>, signer: &Signer) -> Result<Self, Fault> {
+        let message = preview.message;
         let Start::Request { method, uri, fault } = message.start else {
             return Err(Fault::RequestLine);
         };
@@ -88,14 +102,13 @@ impl<'a> Request<'a> {
         }
         let bytes = message.bytes;
         let sip_uri = sip_uri(bytes, uri)?;
-        let (row, via) = top_via.as_ref().map_err(|fault| *fault)?;
+        let (row, via) = preview.top_via.as_ref().map_err(|fault| *fault)?;
         let lone_via = message.count(Header::Via) == 1 && via.value == row.value;
         if !lone_via && message.values(Header::Via).any(|(_, value)| value.is_empty()) {
             return Err(Fault::Via);
         }
         let call_id = message.call_id()?.of(bytes);
-        let pin_key = pins.key(call_id);
-        pins.fetch(pin_key);
+        let pin_key = preview.pin_key.ok_or(Fault::CallId)?;
         let (cseq, cseq_method) = message.cseq()?;
         if cseq_method.of(bytes) != method.of(bytes) {
             return Err(Fault::CSeqMethod);
@@ -188,7 +201,7 @@ mod tests {
         let signer = Signer::new(&Keys { current: key, previous: None });
         let pins = PinTable::new(1, Idle { registration_s: 1, dialog_s: 1 }, [0; 4]);
         let message = Message::parse(text.as_bytes()).expect("a request line");
-        Request::new(&message, &message.top_via(), &signer, &pins).err()
+        Request::new(&Preview::of(&message, &pins), &signer).err()
     }
 
     #[test]

@@ -66,6 +66,9 @@ impl<M: Marked> Iterator for Marks<'_, M> {
     #[inline(always)]
     fn next(&mut self) -> Option<usize> {
         if self.places == 0 {
+            if self.window + WINDOW >= self.end {
+                return None;
+            }
             (self.window, self.places) = further::<M>(self.bytes, self.window + WINDOW, self.end)?;
         }
         let place = self.places.trailing_zeros() as usize;
