@@ -29,6 +29,7 @@ mod request;
 mod response;
 mod retry;
 mod rewrite;
+mod rotation;
 mod route;
 pub mod settings;
 mod sign;
@@ -267,7 +268,7 @@ impl Proxy {
     /// Once a reload: it allocates.
     pub fn configure(&mut self, settings: Arc<Settings>) {
         self.addresses = Addresses::new(&settings);
-        self.signer = Signer::new(&settings.keys);
+        self.change_keys(&settings.keys);
         self.pins.set_idle(Idle::of(&settings));
         self.failover.configure(settings.failover);
         self.settings = settings;

@@ -85,7 +85,9 @@ impl Proxy {
             return self.answer(ingress, &request, answer, out);
         }
         self.track(now, pool, &request, key, &mut way);
-        let verdict = self.forward(pool, ingress, &request, way.target, way.attempt, out);
+        let verdict = self.signing_as_begun(key, |proxy| {
+            proxy.forward(pool, ingress, &request, way.target, way.attempt, out)
+        });
         match (verdict, way.target) {
             (Verdict::Forward { .. }, Target::Backend(slot)) if way.attempt => {
                 self.tally.routed(way.by);

@@ -272,7 +272,9 @@ impl Proxy {
         let request = preview.as_ref().and_then(|one| Request::new(one, &self.signer).ok());
         let request = request.filter(|one| self.routes.load(one, &self.addresses).is_ok());
         let result = match &request {
-            Some(request) => work(self, &ingress, request),
+            Some(request) => self.signing_as_begun(Some(self.failover.kept(slot).key), |proxy| {
+                work(proxy, &ingress, request)
+            }),
             // It was good when it was kept: another configuration reads its Routes otherwise.
             None => {
                 self.failover.forget(slot);

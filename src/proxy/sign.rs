@@ -142,6 +142,13 @@ impl Signer {
         &self.current
     }
 
+    /// The other key signs from now on; nothing happens where there is none.
+    pub(super) fn exchange(&mut self) {
+        if let Some(previous) = &mut self.previous {
+            std::mem::swap(previous, &mut self.current);
+        }
+    }
+
     /// The key with this number, if it is alive.
     pub(super) fn key(&self, number: u8) -> Option<&SigningKey> {
         self.keys().find(|key| key.number == number)

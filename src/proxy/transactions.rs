@@ -63,6 +63,8 @@ const AWAITED: u8 = 1 << 3;
 const CLOSED: u8 = 1 << 4;
 /// A response of whatever attempt has gone upstream.
 const HEARD: u8 = 1 << 5;
+/// Toggled by each change of the signing key: that of its time.
+const KEY: u8 = 1 << 7;
 
 /// A request on its way.
 #[derive(Clone, Copy, Debug)]
@@ -139,13 +141,15 @@ pub(super) struct Transactions {
     open: usize,
     open_max: usize,
     hash: ahash::RandomState,
+    /// [`KEY`] of what begins now.
+    key_mark: u8,
 }
 
 impl Transactions {
     /// Room for so many open ones, and for as many closed ones. `keys` are random.
     pub(super) fn new(open_max: usize, keys: [u64; 4]) -> Self {
         let hash = ahash::RandomState::with_seeds(!keys[0], !keys[1], !keys[2], !keys[3]);
-        Self { slots: Slots::new(2 * open_max), open: 0, open_max, hash }
+        Self { slots: Slots::new(2 * open_max), open: 0, open_max, hash, key_mark: 0 }
     }
 
     /// The key of a transaction; `None` for one without an RFC 3261 branch, which cannot be told from
@@ -183,7 +187,7 @@ impl Transactions {
             Probe::Vacant(_) if self.open >= self.open_max => return Came::Untracked,
             Probe::Vacant(at) => at,
         };
-        self.slots.put(at, Transaction::new(key, sent, now));
+        self.slots.put(at, Transaction::new(key, sent, self.key_mark, now));
         self.open += 1;
         if sent.to_backend {
             counts.open(sent.backend, sent.work);
@@ -245,6 +249,18 @@ impl Transactions {
             self.end(counts, at, now);
         }
         Heard { timing: current.then_some(timing), awaited }
+    }
+
+    /// What begins from now on is signed with another key.
+    pub(super) fn begin_key(&mut self) {
+        self.key_mark ^= KEY;
+    }
+
+    /// Whether a transaction has begun before the last [`Transactions::begin_key`].
+    #[inline]
+    pub(super) fn is_of_key_before(&self, key: TransactionKey) -> bool {
+        let one = self.slots.find(key).map(|at| self.slots.at(at));
+        one.is_some_and(|one| one.marks & KEY != self.key_mark)
     }
 
     /// When the request was sent to the backend of an attempt; of one that was abandoned no more is
@@ -374,7 +390,7 @@ impl Entry for Transaction {
 }
 
 impl Transaction {
-    fn new(key: TransactionKey, sent: &Sent, now: Now) -> Self {
+    fn new(key: TransactionKey, sent: &Sent, key_mark: u8, now: Now) -> Self {
         let mark = |is: bool, mark: u8| if is { mark } else { 0 };
         Self {
             key: key.0,
@@ -385,7 +401,8 @@ impl Transaction {
             backend: sent.backend,
             work: sent.work,
             again: 0,
-            marks: mark(sent.to_backend, TO_BACKEND)
+            marks: key_mark
+                | mark(sent.to_backend, TO_BACKEND)
                 | mark(sent.begins_call, SETS_UP)
                 | mark(sent.unpinned, AWAITED),
         }

@@ -134,6 +134,54 @@ fn with_a_rotated_key_tokens_and_branches_of_before_are_read() {
     assert_eq!(bye.forwarded_to().to_string(), backend);
 }
 
+/// From the key of the settings to another one.
+fn rotate(world: &mut World) {
+    let (old, new) = (world.settings.keys.current, Key { number: 2, bytes: [9; 16] });
+    world.configure(|settings| settings.keys = Keys { current: new, previous: Some(old) });
+}
+
+#[test]
+fn a_transaction_keeps_its_branch_while_the_key_is_rotated() {
+    // 16.11, 9.1, 17.1.1.3
+    let mut world = World::new();
+    let sent = world.push(CLIENT, LISTENER, Request::default().to_string());
+    rotate(&mut world);
+    let again = world.push(CLIENT, LISTENER, Request::default().to_string());
+    assert_eq!(again.text(), sent.text(), "a retransmission");
+    let cancel = Request { method: "CANCEL", ..Default::default() }.to_string();
+    let cancel = world.push(CLIENT, LISTENER, cancel);
+    assert_eq!(cancel.rows("Via"), sent.rows("Via"));
+    let backend = sent.forwarded_to().to_string();
+    let refused = response(&sent.text(), "487 Request Terminated", "bob-1", "");
+    assert_eq!(world.push(&backend, PORT, refused).forwarded_to(), address(CLIENT));
+    let ack = Request { method: "ACK", to_tag: "bob-1", ..Default::default() }.to_string();
+    assert_eq!(world.push(CLIENT, LISTENER, ack).rows("Via"), sent.rows("Via"));
+    // What begins now has a branch of the key of now.
+    let via = "SIP/2.0/UDP 192.0.2.9:5062;branch=z9hG4bKclient2;rport";
+    let next = Request { cseq: 2, via, ..Default::default() }.to_string();
+    let next = world.push(CLIENT, LISTENER, next);
+    let mut fresh = World::with(world.settings.clone(), crate::world::backends());
+    let ringing = response(&next.text(), "180 Ringing", "bob-1", "");
+    fresh.configure(|settings| settings.keys.previous = None);
+    let got = fresh.push(&next.forwarded_to().to_string(), PORT, ringing);
+    assert_eq!(got.forwarded_to(), address(CLIENT), "it is read without the previous key");
+}
+
+#[test]
+fn an_attempt_of_before_a_rotation_is_cancelled_and_acknowledged_as_it_was_sent() {
+    let mut world = World::new();
+    let first = world.push(CLIENT, LISTENER, Request::default().to_string());
+    rotate(&mut world);
+    let sent = world.wait(3100);
+    assert_eq!(sent.len(), 1, "another backend");
+    let from = first.forwarded_to().to_string();
+    for (status, method) in [("180 Ringing", "CANCEL "), ("486 Busy Here", "ACK ")] {
+        let answer = world.push(&from, PORT, response(&first.text(), status, "bob-1", ""));
+        assert!(answer.text().starts_with(method), "{}", answer.text());
+        assert_eq!(answer.rows("Via"), first.rows("Via")[..1]);
+    }
+}
+
 #[test]
 fn other_limits_hold_from_the_next_message_on() {
     let mut world = World::new();
