@@ -1,25 +1,15 @@
 //! Listeners in the file of a running balancer: what `check --diff` says of a change, HUP does.
 
-use crate::stage::Stage;
+use crate::stage::{Stage, free_ports};
 use std::net::{SocketAddr, UdpSocket};
-use std::time::Duration;
-
-/// Two ports that are free, below the kernel's ephemeral ones.
-fn free_range() -> String {
-    let first = (0..).map(|n| 12_000 + (std::process::id() % 3000 * 2 + 2 * n) as u16 % 8_000);
-    let is_free =
-        |port: &u16| (*port..port + 2).all(|port| UdpSocket::bind(("127.0.0.1", port)).is_ok());
-    let first = first.into_iter().find(is_free).expect("some are free");
-    format!("{first}-{}", first + 1)
-}
 
 fn free() -> SocketAddr {
-    UdpSocket::bind("127.0.0.2:0").and_then(|socket| socket.local_addr()).expect("a free port")
+    SocketAddr::from(([127, 0, 0, 2], free_ports(1)))
 }
 
 #[test]
 fn hup_opens_and_closes_listeners_under_load() {
-    let stage = Stage::start_on(2, &free_range());
+    let stage = Stage::start_apart(2);
     let second = free();
     let steady = stage.caller();
     let one = stage.file().replace("[limits]\n", "[limits]\nremove_timeout = \"4s\"\n");
@@ -40,8 +30,7 @@ fn hup_opens_and_closes_listeners_under_load() {
 
     let caller = stage.caller_to(second);
     stage.wait_until("calls", || caller.report().through.started.value() > 30);
-    caller.finish();
-    std::thread::sleep(Duration::from_millis(200));
+    stage.begin_no_more(&caller);
     stage.write(&one);
     assert_eq!(diff(), format!("reload    listener udp:{second} removed\n"));
     stage.signal("HUP");

@@ -8,11 +8,17 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// How long a test waits for what must come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A port is taken (sysexits' EX_UNAVAILABLE).
+const EXIT_UNAVAILABLE: i32 = 69;
+/// Starts before a test gives up.
+const STARTS_MAX: u32 = 10;
 
 pub(crate) struct Stage {
     process: RefCell<Child>,
@@ -29,16 +35,31 @@ pub(crate) struct Stage {
 impl Stage {
     /// With so many backends, b1 and so on; returns when it answers.
     pub(crate) fn start(backends: usize) -> Self {
-        Self::start_on(backends, "listener")
+        Self::start_on(backends, || "listener".to_owned())
     }
 
-    /// With these `backend_ports`.
-    pub(crate) fn start_on(backends: usize, ports: &str) -> Self {
+    /// With `backend_ports` of its own.
+    pub(crate) fn start_apart(backends: usize) -> Self {
+        let range = || {
+            let first = free_ports(2);
+            format!("{first}-{}", first + 1)
+        };
+        Self::start_on(backends, range)
+    }
+
+    /// On other ports, if somebody has taken one between the look and the start.
+    fn start_on(backends: usize, ports: impl Fn() -> String) -> Self {
+        (0..STARTS_MAX)
+            .find_map(|_| Self::try_start(backends, &ports()))
+            .unwrap_or_else(|| panic!("{STARTS_MAX} starts in vain"))
+    }
+
+    /// `None`: a port is taken.
+    fn try_start(backends: usize, ports: &str) -> Option<Self> {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let start = |n| Backend::start(BackendOptions::named(&format!("b{n}"), any)).unwrap();
         let backends: Vec<_> = (1..=backends).map(start).collect();
-        let listener = UdpSocket::bind(any).and_then(|free| free.local_addr()).unwrap();
-        let admin = TcpListener::bind(any).and_then(|free| free.local_addr()).unwrap();
+        let [listener, admin] = [(); 2].map(|()| SocketAddr::new(any.ip(), free_ports(1)));
         let directory = TempDir::new().unwrap();
         let mut file = format!(
             "workers = 2\nbackend_ports = \"{ports}\"\n[admin]\nlisten = \"{admin}\"\n\
@@ -61,8 +82,16 @@ impl Stage {
         let process = RefCell::new(command.spawn().unwrap());
         let callers = Cell::new(0);
         let stage = Self { process, directory, path, file, listener, admin, backends, callers };
-        stage.wait_until("it is ready", || stage.try_get("/ready").is_some_and(|it| it.0 == 200));
-        stage
+        let mut code = None;
+        stage.wait_until("it is ready", || {
+            code = stage.ended(Duration::from_millis(1));
+            code.is_some() || stage.try_get("/ready").is_some_and(|it| it.0 == 200)
+        });
+        if let Some(code) = code {
+            assert_eq!(code, EXIT_UNAVAILABLE, "{}", stage.log());
+            return None;
+        }
+        Some(stage)
     }
 
     /// The config file's path.
@@ -201,7 +230,16 @@ impl Stage {
         assert_eq!(astray, 0);
     }
 
-    pub(crate) fn wait_until(&self, what: &str, condition: impl Fn() -> bool) {
+    /// Lets no more calls begin, and waits until those that have begun are answered.
+    pub(crate) fn begin_no_more(&self, caller: &Caller) {
+        caller.finish();
+        let through = &caller.report().through;
+        self.wait_until("all calls are answered", || {
+            through.answer.count() >= through.started.value()
+        });
+    }
+
+    pub(crate) fn wait_until(&self, what: &str, mut condition: impl FnMut() -> bool) {
         let end = Instant::now() + PATIENCE;
         while !condition() {
             assert!(Instant::now() < end, "in vain: {what}\n{}", self.log());
@@ -215,5 +253,25 @@ impl Drop for Stage {
         let process = self.process.get_mut();
         let _ = process.kill();
         let _ = process.wait();
+    }
+}
+
+/// The first of so many neighbouring ports that are free on the loopback addresses of these tests, below
+/// the kernel's ephemeral ones; nobody else of this process is told the same.
+pub(crate) fn free_ports(count: u16) -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = (std::process::id() % 80 * 100) as u16;
+    let udp = |ip, port| UdpSocket::bind((ip, port)).is_ok();
+    let is_free = |port| {
+        udp("127.0.0.1", port)
+            && udp("127.0.0.2", port)
+            && TcpListener::bind(("127.0.0.1", port)).is_ok()
+    };
+    loop {
+        let offset = start + NEXT.fetch_add(count, Relaxed);
+        let first = 12_000 + offset % 8_000;
+        if (first..first + count).all(is_free) {
+            return first;
+        }
     }
 }

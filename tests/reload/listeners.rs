@@ -1,21 +1,12 @@
 //! Listeners that come and go under load.
 
-use crate::stage::{Stage, load};
+use crate::stage::{Stage, free_ports, load};
 use sipring::control::Failure;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-/// Two ports that are free, below the kernel's ephemeral ones.
-fn free_range() -> String {
-    let spread = (std::process::id() % 5000 * 2) as u16;
-    let first = (0..)
-        .map(|n| 20_000 + (spread + 2 * n) % 12_000)
-        .find(|port| (*port..port + 2).all(|port| UdpSocket::bind(("127.0.0.1", port)).is_ok()));
-    first.map(|port| format!("{port}-{}", port + 1)).expect("some are free")
-}
-
 fn free(ip: &str) -> SocketAddr {
-    UdpSocket::bind((ip, 0)).and_then(|socket| socket.local_addr()).expect("a free port")
+    SocketAddr::new(ip.parse().expect("an address"), free_ports(1))
 }
 
 /// The text with more listeners.
@@ -26,7 +17,7 @@ fn with(text: String, listeners: &[SocketAddr]) -> String {
 
 #[test]
 fn calls_go_on_while_listeners_come_and_go() {
-    let stage = Stage::start_on(3, &free_range(), "");
+    let stage = Stage::start_apart(3, "");
     let names = ["b1", "b2", "b3"];
     let text = |names: &[&str], listeners: &[SocketAddr]| with(stage.text(names, ""), listeners);
     let steady = stage.caller(60.0);
@@ -45,8 +36,7 @@ fn calls_go_on_while_listeners_come_and_go() {
         refused(reload(&text(&["b3"], &[third, taken.local_addr().unwrap()])));
         reload(&text(&["b3", "b1", "b2"], &[third, second])).unwrap(); // in another order
         std::thread::sleep(Duration::from_millis(300));
-        on.iter().for_each(|caller| caller.finish());
-        std::thread::sleep(Duration::from_millis(200)); // what was on its way has come
+        on.iter().for_each(|caller| stage.begin_no_more(caller));
         reload(&text(&names, &[second])).unwrap();
         reload(&text(&names, &[])).unwrap();
         assert_eq!(stage.balancer.listeners(), [stage.listener]);
@@ -64,15 +54,14 @@ fn calls_go_on_while_listeners_come_and_go() {
 
 #[test]
 fn a_leaving_listener_refuses_new_calls_and_no_others() {
-    let stage = Stage::start_on(2, &free_range(), "");
+    let stage = Stage::start_apart(2, "");
     let second = free("127.0.0.2");
     let names = ["b1", "b2"];
     let both = with(stage.text(&names, ""), &[second]);
     stage.balancer.reload(&load(&both).unwrap()).unwrap();
     let caller = stage.caller_to(second, 50.0);
     stage.wait_until("calls", || caller.report().through.started.value() > 20);
-    caller.finish();
-    std::thread::sleep(Duration::from_millis(200));
+    stage.begin_no_more(&caller);
     stage.balancer.reload(&load(&stage.text(&names, "")).unwrap()).unwrap();
     let late = stage.caller_to(second, 50.0);
     stage.wait_until("a refusal", || late.report().through.failed_with(503) > 3);
@@ -89,7 +78,7 @@ fn a_leaving_listener_refuses_new_calls_and_no_others() {
 #[test]
 fn a_listener_that_is_closed_at_once_can_come_back() {
     let limits = "[limits]\nremove_timeout = \"0s\"\n";
-    let stage = Stage::start_on(1, &free_range(), limits);
+    let stage = Stage::start_apart(1, limits);
     let second = free("127.0.0.2");
     let steady = stage.caller(50.0);
     let one = stage.text(&["b1"], limits);
@@ -108,7 +97,7 @@ fn a_listener_that_is_closed_at_once_can_come_back() {
 
 #[test]
 fn another_advertise_moves_no_dialog() {
-    let stage = Stage::start_on(2, &free_range(), "");
+    let stage = Stage::start_apart(2, "");
     let caller = stage.caller(60.0);
     let bind = format!("bind = \"udp:{}\"\n", stage.listener);
     let text = stage.text(&["b1", "b2"], "");
@@ -124,7 +113,7 @@ fn another_advertise_moves_no_dialog() {
 
 #[test]
 fn rules_by_listener_hold_while_the_order_of_listeners_changes() {
-    let stage = Stage::start_on(2, &free_range(), "");
+    let stage = Stage::start_apart(2, "");
     let (first, second) = (stage.listener, free("127.0.0.2"));
     let rule = format!(
         "[[pool]]\nname = \"two\"\n[[pool.backend]]\nname = \"b2\"\naddress = \"{}\"\n\

@@ -72,6 +72,8 @@ fn calls_go_on_when_the_key_is_rotated() {
         .map(|name| move |digit| format!("{name}{digit:032x}\"\n"));
     for digit in 2..8 {
         std::thread::sleep(Duration::from_millis(500));
+        // A response to a request of two keys before could be read no more.
+        stage.wait_until_answered(&caller);
         let text = stage.text(&names, "");
         let (key, previous) = (keys[0](digit), keys[1](digit - 1));
         let text = text.replace(&keys[0](1), &(key + &previous));

@@ -5,7 +5,7 @@ use sipring::control::{Balancer, Failure};
 use sipring_loadtest::{Backend, BackendOptions, Caller, CallerOptions, Pace};
 use std::fmt::Write;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// How long a test waits for what must come.
@@ -26,19 +26,36 @@ pub(crate) struct Stage {
 impl Stage {
     /// With so many backends, b1 and so on.
     pub(crate) fn start(backends: usize, extra: &str) -> Self {
-        Self::start_on(backends, "listener", extra)
+        Self::start_on(backends, || "listener".to_owned(), extra)
     }
 
-    /// With these `backend_ports`.
-    pub(crate) fn start_on(backends: usize, ports: &str, extra: &str) -> Self {
+    /// With `backend_ports` of its own.
+    pub(crate) fn start_apart(backends: usize, extra: &str) -> Self {
+        let range = || {
+            let first = free_ports(2);
+            format!("{first}-{}", first + 1)
+        };
+        Self::start_on(backends, range, extra)
+    }
+
+    /// On other ports, if somebody has taken one between the look and the start.
+    fn start_on(backends: usize, ports: impl Fn() -> String, extra: &str) -> Self {
         let start =
             |n| Backend::start(BackendOptions::named(&format!("b{n}"), loopback("127.0.0.1:0")));
         let backends: Vec<_> = (1..=backends).map(|n| start(n).unwrap()).collect();
         let names: Vec<_> = backends.iter().map(Backend::name).collect();
-        let listener = UdpSocket::bind("127.0.0.1:0").and_then(|free| free.local_addr()).unwrap();
-        let config = load(&text((listener, ports), &backends, &names, extra)).unwrap();
-        let balancer = Balancer::start(config).unwrap();
-        Self { balancer, backends, listener, ports: ports.to_owned(), callers: AtomicU64::new(1) }
+        for _ in 0..STARTS_MAX {
+            let (listener, ports) = (SocketAddr::from(([127, 0, 0, 1], free_ports(1))), ports());
+            let config = load(&text((listener, &ports), &backends, &names, extra)).unwrap();
+            match Balancer::start(config) {
+                Ok(balancer) => {
+                    let callers = AtomicU64::new(1);
+                    return Self { balancer, backends, listener, ports, callers };
+                }
+                Err(failure) => assert_eq!(failure.exit, Failure::UNAVAILABLE, "{failure}"),
+            }
+        }
+        panic!("{STARTS_MAX} starts in vain");
     }
 
     /// The file with these names for the first backends, and `extra` keys.
@@ -74,6 +91,21 @@ impl Stage {
         assert_eq!(astray, 0, "requests of dialogs that the backend does not have");
     }
 
+    /// Lets no more calls begin, and waits until those that have begun are answered.
+    pub(crate) fn begin_no_more(&self, caller: &Caller) {
+        caller.finish();
+        self.wait_until_answered(caller);
+    }
+
+    /// Waits for a moment at which no call is being set up.
+    pub(crate) fn wait_until_answered(&self, caller: &Caller) {
+        let through = &caller.report().through;
+        self.wait_until("all calls are answered", || {
+            let started = through.started.value();
+            through.answer.count() >= started
+        });
+    }
+
     pub(crate) fn wait_until(&self, what: &str, condition: impl Fn() -> bool) {
         let end = Instant::now() + PATIENCE;
         while !condition() {
@@ -82,6 +114,26 @@ impl Stage {
         }
     }
 }
+
+/// The first of so many neighbouring ports that are free on the loopback addresses of these tests. They
+/// lie below the kernel's ephemeral ones, which the callers and backends get, and nobody else of this
+/// process is told the same.
+pub(crate) fn free_ports(count: u16) -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = (std::process::id() % 120 * 100) as u16;
+    let is_free =
+        |port| ["127.0.0.1", "127.0.0.2"].iter().all(|ip| UdpSocket::bind((*ip, port)).is_ok());
+    loop {
+        let offset = start + NEXT.fetch_add(count, Relaxed);
+        let first = 20_000 + offset % 12_000;
+        if (first..first + count).all(is_free) {
+            return first;
+        }
+    }
+}
+
+/// Starts of a balancer before a test gives up.
+const STARTS_MAX: u32 = 10;
 
 /// A file's text, loaded.
 pub(crate) fn load(text: &str) -> Result<Config, Failure> {

@@ -100,15 +100,10 @@ impl Setup {
 impl Balancer {
     /// Starts it with flags alone, and waits until it answers.
     pub(crate) fn start(stage: &Stage, setup: &Setup, workers: usize) -> Balancer {
-        let mut balancer = Balancer::launch(stage, "balancer", None, setup, &setup.flags(workers));
-        balancer.wait_until_it_answers(setup.listeners[0]);
-        balancer.assert_alive();
-        balancer
+        Balancer::start_again(stage, "balancer", setup, &setup.flags(workers))
     }
 
-    /// Starts it from a config file with a fixed key, and waits until it answers. If it cannot have
-    /// its ports it is started again, as a supervisor does it: on a busy machine the kernel takes
-    /// more than a second to close the sockets that the rings of a killed process held.
+    /// Starts it from a config file with a fixed key, and waits until it answers.
     pub(crate) fn start_from_file(
         stage: &Stage,
         name: &str,
@@ -117,8 +112,14 @@ impl Balancer {
     ) -> Balancer {
         let file = stage.write(&format!("{name}.toml"), &setup.file(workers));
         let arguments = ["run", "--config", &file.display().to_string()].map(str::to_owned);
+        Balancer::start_again(stage, name, setup, &arguments)
+    }
+
+    /// If it cannot have its ports it is started again, as a supervisor does it: on a busy machine the
+    /// kernel takes more than a second to close the sockets that the rings of a killed process held.
+    fn start_again(stage: &Stage, name: &str, setup: &Setup, arguments: &[String]) -> Balancer {
         for _ in 0..STARTS_MAX {
-            let mut balancer = Balancer::launch(stage, name, None, setup, &arguments);
+            let mut balancer = Balancer::launch(stage, name, None, setup, arguments);
             balancer.wait_until_it_answers(setup.listeners[0]);
             match balancer.process.ended().map(|status| status.code()) {
                 None => return balancer,
