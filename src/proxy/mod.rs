@@ -36,6 +36,7 @@ mod sign;
 mod slots;
 mod spiral;
 mod stun;
+mod sweep;
 mod tally;
 mod target;
 mod token;
@@ -66,6 +67,7 @@ use route::Routes;
 use sign::Signer;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use sweep::Hands;
 use transactions::Transactions;
 
 /// A moment, from some moment in the past on; never goes back. Response times are told in
@@ -228,8 +230,7 @@ pub struct Proxy {
     /// By group.
     turns: [Turn; GROUPS_MAX],
     tally: Tally,
-    /// When the hand last moved.
-    swept: Now,
+    hands: Hands,
     // Reused from message to message, so that no message allocates.
     edits: Edits,
     routes: Routes,
@@ -251,7 +252,7 @@ impl Proxy {
             // Workers begin their rounds at different backends.
             turns: [Turn(table_keys[0]); GROUPS_MAX],
             tally: Tally::default(),
-            swept: Now { us: 0 },
+            hands: Hands::new(),
             edits: Edits::new(),
             routes: Routes::new(),
             own: Vec::with_capacity(failover::COPY_MAX),
@@ -309,29 +310,14 @@ impl Proxy {
     /// Sweeps a bounded number of pins and transactions. Call it once a turn, and after
     /// [`Proxy::sweep_pause_ms`] without one.
     pub fn handle_timeout(&mut self, now: Now) {
-        let passed_ms = now.ms() - self.swept.ms();
-        let looks = |slots: usize| {
-            let looks = slots as u64 * passed_ms / SWEEP_MS;
-            looks.clamp(SWEEP_SLOTS_MIN, SWEEP_SLOTS_MAX) as usize
-        };
-        let most = self.pins.slots().max(self.transactions.slots()) as u64;
-        if most * passed_ms / SWEEP_MS >= SWEEP_SLOTS_MIN {
-            self.pins.sweep(now.seconds(), looks(self.pins.slots()));
-            let of_transactions = looks(self.transactions.slots());
-            self.transactions.sweep(self.pins.counts_mut(), now.seconds(), of_transactions);
-            self.swept = now;
-        }
+        self.hands.sweep(&mut self.pins, &mut self.transactions, now);
     }
 
     /// How long the hand may rest and still go round in time, milliseconds: a table may be so large that
     /// one look a second would take minutes, and what ran out would be counted all the while. For ever
     /// if there is nothing that could run out.
     pub fn sweep_pause_ms(&self) -> u64 {
-        if self.pins.pins() == 0 && self.transactions.is_empty() {
-            return u64::MAX;
-        }
-        let most = self.pins.slots().max(self.transactions.slots()) as u64;
-        (SWEEP_MS * SWEEP_SLOTS_MAX / most.max(1)).max(1)
+        self.hands.pause_ms(&self.pins, &self.transactions)
     }
 
     /// Pins in use, for the gauge.
@@ -379,6 +365,11 @@ impl Proxy {
         self.board.tell(of, now);
     }
 
+    /// Where the pins stand, as addresses: for huge pages. That memory has been written to.
+    pub fn memory(&self) -> std::ops::Range<usize> {
+        self.pins.memory()
+    }
+
     /// Walks all tables: for tests and simulations.
     ///
     /// # Panics
@@ -407,16 +398,6 @@ impl Proxy {
         &self.tally
     }
 }
-
-/// The hands go round their whole tables in this time: what has expired is not found whether or not it
-/// was swept; the reuse of its memory waits for the hand, and its end in the counts.
-const SWEEP_MS: u64 = 10_000;
-
-/// Fewer slots are not worth a call.
-const SWEEP_SLOTS_MIN: u64 = 16;
-
-/// 96 KiB of the table, some microseconds: no pause that a call could feel.
-const SWEEP_SLOTS_MAX: u64 = 4096;
 
 fn stun_verdict(ingress: &Ingress, request: &[u8], out: &mut [u8]) -> Verdict {
     match stun::respond(request, ingress.source, out) {

@@ -32,11 +32,13 @@ mod tests;
 
 use super::Settings;
 use super::counts::Counts;
+pub use super::slots::Sweep;
 use super::slots::{Entry, Probe, Slots};
 use crate::pool::BackendId;
 use ahash::RandomState;
 use siphasher::sip::SipHasher24;
 use slot::{Attempt, Slot, Stage};
+use std::ops::Range;
 
 /// A transaction's pin, seconds: 64*T1 (RFC 3261 17.1.1.1), after which nobody retransmits.
 pub const TRANSACTION_S: u32 = 32;
@@ -266,12 +268,12 @@ impl PinTable {
         awaited
     }
 
-    /// Takes `slots` looks at the slots (a whole round at most) and frees those that ran out;
-    /// returns how many. A table is gone round once in [`PinTable::slots`] / `slots` calls: choose
-    /// them so that this takes a few seconds, since a full table waits for it.
-    pub fn sweep(&mut self, now_s: u32, slots: usize) -> usize {
+    /// Looks at so many slots (a whole round at most) and frees those that ran out; returns how many.
+    /// A table is gone round once in [`PinTable::slots`] / [`Sweep::looks`] calls: choose them so that
+    /// this takes a few seconds, since a full table waits for it.
+    pub fn sweep(&mut self, now_s: u32, most: Sweep) -> usize {
         let Self { slots: table, counts, .. } = self;
-        table.sweep(slots, |slot| {
+        table.sweep(most, |slot| {
             let expired = !slot.is_live(now_s);
             if expired {
                 recount(counts, slot, &Slot::EMPTY);
@@ -298,6 +300,11 @@ impl PinTable {
     /// Bytes of the slots: 32 for each of the pins at most.
     pub fn bytes(&self) -> usize {
         self.slots.bytes()
+    }
+
+    /// Where the slots stand, as addresses: for huge pages. They have been written to.
+    pub fn memory(&self) -> Range<usize> {
+        self.slots.memory()
     }
 
     /// All that is counted in this shard.

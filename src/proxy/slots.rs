@@ -7,6 +7,8 @@
 //! looks at 2.5 slots if the key is there and at 8.5 if not, on average, one behind the other in
 //! memory.
 
+use std::ops::Range;
+
 /// What stands in a slot.
 pub(super) trait Entry: Copy {
     /// What it is found by.
@@ -23,6 +25,20 @@ pub(super) trait Entry: Copy {
 pub(super) enum Probe {
     Found(usize),
     Vacant(usize),
+}
+
+/// How much a sweep does at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Sweep {
+    /// Slots that are looked at.
+    pub looks: usize,
+    /// Slots that are freed: each takes as long as dozens of looks, and many may run out together.
+    pub removals: usize,
+}
+
+impl Sweep {
+    /// A whole round.
+    pub const ROUND: Self = Self { looks: usize::MAX, removals: usize::MAX };
 }
 
 /// The table.
@@ -95,13 +111,16 @@ impl<E: Entry> Slots<E> {
         old
     }
 
-    /// Takes `looks` looks from the hand on and empties the slots that `gone` says yes to; returns
-    /// how many. A look frees the slot or moves the hand on, so a round takes a look for each slot
-    /// and one for each removal. What a removal moves comes from ahead of the hand: nobody is
-    /// skipped.
-    pub(super) fn sweep(&mut self, looks: usize, mut gone: impl FnMut(&E) -> bool) -> usize {
+    /// Takes looks from the hand on, as many as `most` says, and empties the slots that `gone` says yes
+    /// to; returns how many. A look frees the slot or moves the hand on, so a round takes a look for
+    /// each slot and one for each removal. What a removal moves comes from ahead of the hand: nobody
+    /// is skipped.
+    pub(super) fn sweep(&mut self, most: Sweep, mut gone: impl FnMut(&E) -> bool) -> usize {
         let mut removed = 0;
-        for _ in 0..looks.min(self.slots.len() + self.used) {
+        for _ in 0..most.looks.min(self.slots.len() + self.used) {
+            if removed == most.removals {
+                break;
+            }
             let slot = &self.slots[self.hand];
             if !slot.is_empty() && gone(slot) {
                 self.remove(self.hand); // somebody else may stand here now: look again
@@ -149,6 +168,12 @@ impl<E: Entry> Slots<E> {
 
     pub(super) fn bytes(&self) -> usize {
         size_of_val(&*self.slots)
+    }
+
+    /// Where they stand, as addresses.
+    pub(super) fn memory(&self) -> Range<usize> {
+        let slots = self.slots.as_ptr_range();
+        slots.start.addr()..slots.end.addr()
     }
 
     /// Those in use.

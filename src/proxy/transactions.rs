@@ -16,7 +16,7 @@
 use super::Now;
 use super::counts::Counts;
 use super::pin::{INVITE_S, PinKey, TRANSACTION_S};
-use super::slots::{Entry, Probe, Slots};
+use super::slots::{Entry, Probe, Slots, Sweep};
 use crate::pool::BackendId;
 
 /// Identifies a transaction on the caller's side: equal for the request, its retransmissions, its
@@ -295,18 +295,18 @@ impl Transactions {
         }
     }
 
-    /// Looks at some slots and frees those that ran out. A round of the hand is the longest that one
-    /// is counted beyond its time.
-    pub(super) fn sweep(&mut self, counts: &mut Counts, now_s: u32, looks: usize) {
+    /// Looks at some slots and frees those that ran out; returns how many. A round of the hand is the
+    /// longest that one is counted beyond its time.
+    pub(super) fn sweep(&mut self, counts: &mut Counts, now_s: u32, most: Sweep) -> usize {
         let Self { slots, open, .. } = self;
-        slots.sweep(looks, |one| {
+        slots.sweep(most, |one| {
             let expired = !one.is_live(now_s);
             if expired && !one.is(CLOSED) {
                 *open -= 1;
                 one.count_out(counts);
             }
             expired
-        });
+        })
     }
 
     /// True if nothing is remembered.

@@ -5,6 +5,7 @@ mod choosing;
 mod counting;
 mod counts;
 mod draining;
+mod expiry;
 mod failover;
 mod listeners;
 mod malformed;

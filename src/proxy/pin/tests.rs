@@ -36,9 +36,9 @@ fn each_class_lives_its_time_and_no_longer() {
     for (class, lifetime_s) in times {
         let (mut table, key) = with_pin(class);
         assert_eq!(table.find(key, 100 + lifetime_s), Some(Pin { backend: A, class }));
-        assert_eq!(table.sweep(100 + lifetime_s, usize::MAX), 0);
+        assert_eq!(table.sweep(100 + lifetime_s, Sweep::ROUND), 0);
         assert_eq!(table.find(key, 101 + lifetime_s), None, "without a sweep");
-        assert_eq!(table.sweep(101 + lifetime_s, usize::MAX), 1);
+        assert_eq!(table.sweep(101 + lifetime_s, Sweep::ROUND), 1);
         assert_eq!((table.pins(), table.counts().dialogs()), (0, 0));
     }
 }
@@ -200,10 +200,14 @@ fn a_full_table_evicts_nobody_and_has_room_again_after_a_sweep() {
         assert!(first.iter().all(|key| table.find(*key, 0).is_some()));
         assert!(first.iter().all(|k| table.confirm(*k, 1)), "those inside go on");
         table.check_invariants();
-        assert_eq!(table.sweep(2 + IDLE.dialog_s, usize::MAX), pins_max);
+        assert_eq!(table.sweep(2 + IDLE.dialog_s, Sweep::ROUND), pins_max);
         let after = if pins_max == 0 { Outcome::Full } else { Outcome::Inserted };
         assert_eq!(table.insert_or_refresh(*last, A, Class::Invite, 2 + IDLE.dialog_s), after);
     }
+}
+
+fn looks(looks: usize) -> Sweep {
+    Sweep { looks, removals: usize::MAX }
 }
 
 #[test]
@@ -215,7 +219,7 @@ fn the_hand_looks_at_no_more_slots_than_it_is_told_and_comes_round() {
     });
     let (mut calls, mut removed) = (0, 0);
     while table.pins() > 0 {
-        let now = table.sweep(1 + IDLE.dialog_s, 7);
+        let now = table.sweep(1 + IDLE.dialog_s, looks(7));
         assert!(now <= 7);
         (calls, removed) = (calls + 1, removed + now);
         table.check_invariants();
@@ -223,6 +227,20 @@ fn the_hand_looks_at_no_more_slots_than_it_is_told_and_comes_round() {
         assert!(calls <= (table.slots() + 300) / 7 + 1, "the hand does not come round");
     }
     assert_eq!((removed, table.counts().dialogs()), (300, 0));
+}
+
+#[test]
+fn the_hand_frees_no_more_than_it_is_told_and_goes_on_where_it_stopped() {
+    let mut table = table(300);
+    (0..300u64).for_each(|i| {
+        let key = table.key(&i.to_le_bytes());
+        table.insert_or_refresh(key, A, Class::Dialog, 0);
+    });
+    let most = Sweep { looks: usize::MAX, removals: 7 };
+    let freed: Vec<usize> = (0..44).map(|_| table.sweep(1 + IDLE.dialog_s, most)).collect();
+    assert_eq!(freed[..42], [7; 42]);
+    assert_eq!(freed[42..], [6, 0]);
+    table.check_invariants();
 }
 
 #[test]
@@ -408,7 +426,7 @@ fn run(keys: &[PinKey], operations: &[Operation]) {
             Operation::Touch(i) => {
                 assert_eq!(table.touch(keys[i], now_s), oracle.touch(keys[i], now_s));
             }
-            Operation::Sweep(slots) => assert!(table.sweep(now_s, slots) <= slots),
+            Operation::Sweep(slots) => assert!(table.sweep(now_s, looks(slots)) <= slots),
             Operation::SweepAll => compare_all(&mut table, &oracle, now_s),
             Operation::Wait(seconds) => now_s += seconds,
         }
@@ -429,7 +447,7 @@ fn compare(table: &PinTable, oracle: &Oracle, keys: &[PinKey], now_s: u32) {
 
 /// After a whole sweep nothing that ran out is left: then the counts must be equal, too.
 fn compare_all(table: &mut PinTable, oracle: &Oracle, now_s: u32) {
-    table.sweep(now_s, usize::MAX);
+    table.sweep(now_s, Sweep::ROUND);
     assert_eq!(table.pins(), oracle.pins.len());
     for backend in (0..5u32).map(|backend| BackendId(backend * 0x3000_0000)) {
         let on = |pin: &&OraclePin| pin.class == Class::Dialog && pin.backend == backend;

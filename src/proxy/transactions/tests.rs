@@ -36,7 +36,7 @@ impl Shard {
     }
 
     fn sweep(&mut self) {
-        self.table.sweep(&mut self.counts, self.now.seconds(), usize::MAX);
+        self.table.sweep(&mut self.counts, self.now.seconds(), Sweep::ROUND);
         self.table.check_invariants(&self.counts);
     }
 
