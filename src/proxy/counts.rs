@@ -74,14 +74,17 @@ impl Counts {
 
     fn with_counters(own: usize) -> Self {
         let counters_max = own + 1;
-        let mut counters = Vec::with_capacity(counters_max);
-        counters.push((BackendId(0), Counter::default()));
+        // Written to once: a page that is new to the process takes as long as a message.
+        let mut counters = vec![(BackendId(0), Counter::default()); counters_max];
+        counters.truncate(1);
+        let mut changed = vec![NOBODY; counters_max];
+        changed.clear();
         Self {
             places: vec![NOBODY; PLACES].into(),
             counters,
             counters_max,
             total: Counter::default(),
-            changed: Vec::with_capacity(counters_max),
+            changed,
         }
     }
 

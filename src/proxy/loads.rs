@@ -29,7 +29,9 @@ struct Place {
 
 impl Board {
     pub(super) fn new() -> Self {
-        Self { layout: None, places: Vec::with_capacity(BACKENDS_MAX), told_s: 0 }
+        let mut places = vec![Place { counter: None, elsewhere: Load::default() }; BACKENDS_MAX];
+        places.clear(); // and its memory has been written to
+        Self { layout: None, places, told_s: 0 }
     }
 
     /// Lays the table out for a pool; what the other shards have is 0 until it is told.

@@ -110,7 +110,7 @@ impl Backends {
         for (place, connection) in self.connections.iter_mut().enumerate() {
             if let Some(connection) = connection
                 && connection.state == State::Open
-                && !pool.backends().iter().any(|one| one.spec.address == connection.peer)
+                && pool.by_address(connection.peer).is_none()
             {
                 connection.state = State::Closing;
                 gone.push(FileIndex(self.first_file + place as u32));
@@ -120,7 +120,16 @@ impl Backends {
         self.exchanges = by_loads && !self.others.is_empty();
         self.looked = Now { us: 0 };
         let exchanging = self.exchanges.then_some(&self.others).into_iter().flatten();
-        let connections = &self.connections;
+        // A thousand backends with 64 connections are looked through in microseconds this way.
+        let open = self.connections.iter().zip(0_u8..).filter_map(|(one, place)| {
+            one.as_ref().filter(|one| one.state == State::Open).map(|one| (one.peer, place))
+        });
+        let mut open: Vec<(SocketAddr, u8)> = open.collect();
+        open.sort_unstable();
+        let connection_to = |peer: SocketAddr| {
+            let at = open.partition_point(|(other, _)| *other < peer);
+            open.get(at).filter(|(other, _)| *other == peer).map(|(_, place)| *place)
+        };
         let entry = |backend: &crate::pool::Backend| Entry {
             id: backend.id,
             cells: self.cells.backends.of(backend.id),
@@ -128,14 +137,7 @@ impl Backends {
             requests: 0,
             unconnected: false,
             elsewhere: exchanging.clone().filter_map(|one| one.backends.of(backend.id)).collect(),
-            connection: connections
-                .iter()
-                .position(|one| {
-                    one.as_ref().is_some_and(|one| {
-                        one.state == State::Open && one.peer == backend.spec.address
-                    })
-                })
-                .map(|place| place as u8),
+            connection: connection_to(backend.spec.address),
         };
         self.entries = pool.backends().iter().map(entry).collect();
         gone
