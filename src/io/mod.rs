@@ -16,6 +16,7 @@ pub(crate) mod buffers;
 pub mod diagnose;
 pub(crate) mod driver;
 pub(crate) mod handoff;
+pub(crate) mod huge_pages;
 pub(crate) mod message_header;
 pub mod os;
 pub(crate) mod ring;

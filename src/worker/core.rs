@@ -4,6 +4,7 @@ use crate::pool::{BackendId, BackendSlot, Load, Pool};
 use crate::proxy::{Ingress, Now, Proxy, Refused, Settings, Silent, Tally, Verdict};
 use crate::sip::{self, Span};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// One shard; see the contract in [`crate::proxy`].
@@ -50,6 +51,11 @@ pub(super) trait Core {
 
     /// Sweeps; called once a turn.
     fn handle_timeout(&mut self, now: Now);
+
+    /// Where its large tables stand, as addresses.
+    fn memory(&self) -> Range<usize> {
+        0..0
+    }
 
     /// Pins in use.
     fn pins(&self) -> usize;
@@ -130,6 +136,10 @@ impl Core for Proxy {
 
     fn handle_timeout(&mut self, now: Now) {
         Self::handle_timeout(self, now);
+    }
+
+    fn memory(&self) -> Range<usize> {
+        Self::memory(self)
     }
 
     fn pins(&self) -> usize {

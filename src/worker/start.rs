@@ -12,7 +12,7 @@ use crate::io::driver::Driver;
 use crate::io::handoff::{self, Doorbell, Inbox, Outbox};
 use crate::io::os;
 use crate::io::ring::RingSeed;
-use crate::io::{FileIndex, Sizes, socket};
+use crate::io::{FileIndex, Sizes, huge_pages, socket};
 use crate::limits::{SOCKETS_ADDED_MAX, WORKERS_MAX};
 use crate::metrics::Cells;
 use crate::pool::Pool;
@@ -141,8 +141,13 @@ fn build<C: Core>(
     let (driver, receive) = Driver::start(seed.ring, &seed.sizes, &files, spare, seed.event)?;
     let pool = seed.shared_pool.load_full();
     let places = local + CONNECTIONS_MAX;
+    let core = make(Arc::clone(&seed.settings), os::random_words()?);
+    if let Err(error) = huge_pages::collapse(core.memory()) {
+        let worker = seed.number;
+        tracing::info!(worker, %error, "the pins stay on small pages: a look costs more");
+    }
     let desk = Desk {
-        core: make(Arc::clone(&seed.settings), os::random_words()?),
+        core,
         driver,
         backends: Backends::new(Arc::clone(&seed.cells), seed.others, local, &pool),
         cells: seed.cells,
