@@ -36,6 +36,7 @@ sipring-loadtest load --backends ADDR,ADDR [options]    very many calls, own bac
   --seconds N          measured (default: 5)          --warm-up N      before that (default: 1)
   --mix call=7,options=1,message=1,register=1         --hold-ms N      ACK to BYE (default: 0)
   --sources N          ports to call from (default: 4) --trains        UDP_SEGMENT for equal sizes
+  --body N             bytes of what each MESSAGE says
   --watch PID          the balancer: CPU, memory      --plot FILE      latencies as SVG
   --seed N             (default: 1)                   --t1-ms N        (default: 500)
 

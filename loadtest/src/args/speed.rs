@@ -15,6 +15,7 @@ pub(super) fn load(args: impl Iterator<Item = String>) -> Result<load::Options, 
         sources: 4,
         pace: load::Pace::Closed { in_flight: 1 },
         mix: Mix::CALLS,
+        body: None,
         hold: Duration::ZERO,
         warm_up: Duration::from_secs(1),
         length: Duration::from_secs(5),
@@ -43,6 +44,7 @@ pub(super) fn load(args: impl Iterator<Item = String>) -> Result<load::Options, 
                 options.mix = Mix::parse(&text)
                     .ok_or(format!("--mix {text}: call=7,options=1 would be right"))?;
             }
+            "--body" => options.body = Some(number(&flag, &value()?)?),
             "--hold-ms" => options.hold = Duration::from_millis(number(&flag, &value()?)?),
             "--sources" => options.sources = number(&flag, &value()?)?,
             "--trains" => options.trains = true,
@@ -151,8 +153,9 @@ mod tests {
     #[test]
     fn a_load_gets_what_was_typed() {
         let line = "--to 127.0.0.1:1 --backends 127.0.0.1:2,127.0.0.1:3 --rate 1500 --seconds 0.5 \
-                    --mix call=7,options=1 --hold-ms 20 --sources 8 --trains --watch 77";
+                    --mix call=7,options=1 --hold-ms 20 --sources 8 --trains --watch 77 --body 900";
         let options = load(words(line)).unwrap();
+        assert_eq!(options.body, Some(900));
         assert_eq!((options.backends.len(), options.sources, options.trains), (2, 8, true));
         assert_eq!(options.pace, load::Pace::Open { rate: 1500.0 });
         assert_eq!((options.mix, options.watch), (Mix([7, 1, 0, 0]), Some(77)));

@@ -61,7 +61,7 @@ struct Slot {
 impl Callers {
     pub(super) fn new(options: &Options, domain: SocketAddrV4, sources: &[SocketAddrV4]) -> Self {
         Self {
-            book: Phrasebook::new(options.seed, domain, sources),
+            book: Phrasebook::new(options.seed, domain, sources, options.body),
             slots: Vec::new(),
             free: Vec::new(),
             timers: Timers::new(options.t1),

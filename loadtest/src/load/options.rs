@@ -81,6 +81,8 @@ pub(crate) struct Options {
     pub(crate) sources: u32,
     pub(crate) pace: Pace,
     pub(crate) mix: Mix,
+    /// Bytes of what a MESSAGE says; `None`: some words, each time others.
+    pub(crate) body: Option<usize>,
     /// From ACK to BYE.
     pub(crate) hold: Duration,
     /// What happens before does not count.

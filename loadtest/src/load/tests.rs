@@ -26,6 +26,7 @@ impl World {
             sources: 1,
             pace: Pace::Closed { in_flight: 1 },
             mix: Mix::CALLS,
+            body: None,
             hold: Duration::ZERO,
             warm_up: Duration::ZERO,
             length: Duration::from_secs(1),

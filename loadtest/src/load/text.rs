@@ -27,6 +27,8 @@ pub(super) struct Phrasebook {
     sources: Vec<String>,
     /// Host of Request-URI, From and To.
     domain: String,
+    /// What every MESSAGE says, if they all say the same.
+    note: Option<String>,
 }
 
 /// Where in-dialog requests go, as the answer said (RFC 3261 12.1.2).
@@ -46,12 +48,18 @@ macro_rules! write_all {
 pub(super) use write_all;
 
 impl Phrasebook {
-    pub(super) fn new(seed: u64, domain: SocketAddrV4, sources: &[SocketAddrV4]) -> Self {
+    pub(super) fn new(
+        seed: u64,
+        domain: SocketAddrV4,
+        sources: &[SocketAddrV4],
+        note: Option<usize>,
+    ) -> Self {
         let people = (0..PEOPLE as u64).map(|n| person(&mut Random::new(seed, n), domain));
         Self {
             people: people.collect(),
             sources: sources.iter().map(ToString::to_string).collect(),
             domain: domain.to_string(),
+            note: note.map(|bytes| "x".repeat(bytes)),
         }
     }
 
@@ -78,7 +86,9 @@ impl Phrasebook {
         write_all!(out, person.extra, "User-Agent: ", USER_AGENT, "\r\n");
         match kind {
             Kind::Call => body(out, "application/sdp", &person.offer),
-            Kind::Message => body(out, "text/plain", &person.note),
+            Kind::Message => {
+                body(out, "text/plain", self.note.as_ref().unwrap_or(&person.note));
+            }
             Kind::Register => write_all!(out, "Expires: 3600\r\nContent-Length: 0\r\n\r\n"),
             Kind::Options => {
                 write_all!(out, "Accept: application/sdp\r\nContent-Length: 0\r\n\r\n");
@@ -205,7 +215,7 @@ mod tests {
     #[test]
     fn requests_are_whole_of_real_sizes_and_the_same_again() {
         let address = "127.0.0.1:5060".parse().unwrap();
-        let book = Phrasebook::new(1, address, &[address]);
+        let book = Phrasebook::new(1, address, &[address], None);
         let mut lengths = Vec::new();
         for generation in 0..500 {
             let number = Number { slot: 7, generation };
