@@ -30,9 +30,9 @@ step() {
     printf '   ok, %d s\n' $((SECONDS - started))
 }
 
-# A program of each package that the tests play with, and the C compiler for mimalloc.
+# A program of each package that the tests play with, the C compiler for mimalloc, and that of the steering program.
 declare -A PACKAGE_OF=([sipp]=sip-tester [kamailio]=kamailio [sipsak]=sipsak [ip]=iproute2 [nft]=nftables [cc]=build-essential
-    [prometheus]=prometheus [promtool]=prometheus [chromium]=chromium [valgrind]=valgrind)
+    [prometheus]=prometheus [promtool]=prometheus [chromium]=chromium [valgrind]=valgrind [clang]=clang)
 
 missing_packages() {
     local program

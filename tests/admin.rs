@@ -36,6 +36,7 @@ fn config() -> Config {
     let mut backends = [("one", State::Ready), ("two", State::Drained)].map(backend);
     backends[1].address.set_port(5061);
     Config {
+        steering: true,
         workers: Some(2),
         listeners: vec![Listener {
             bind: "127.0.0.1:0".parse().unwrap(),

@@ -35,6 +35,7 @@ address = "10.0.0.11"
 
 const LARGEST: &str = r#"
 workers = 4
+steering = "off"
 backend_ports = "16000-16007"
 record_route = false
 path = "supported"
@@ -173,6 +174,7 @@ fn smallest_file_gets_the_documented_defaults() {
     assert_eq!((health.rules.jitter_per_mille, health.panic_per_mille), (100, 500));
     assert_eq!((health.rules.down_interval_max_ms, health.rules.slow_start_ms), (30_000, 0));
     assert_eq!((health.rules.retry_after_max_ms, &health.rules.codes), (30_000, &Vec::new()));
+    assert!(config.steering);
     assert_eq!(config.limits.max_message, 65_535);
     assert_eq!(config.limits.pins, 1_000_000);
     assert_eq!(config.limits.dialog_idle_s, 43_200);
@@ -187,7 +189,7 @@ fn smallest_file_gets_the_documented_defaults() {
 #[test]
 fn every_key_reaches_the_configuration() {
     let config = good(LARGEST);
-    assert_eq!(config.workers, Some(4));
+    assert_eq!((config.workers, config.steering), (Some(4), false));
     assert_eq!(config.backend_ports, BackendPorts::Range(16_000, 16_007));
     assert!(!config.record_route);
     assert_eq!(config.path, PathMode::Supported);

@@ -5,7 +5,7 @@ mod listeners;
 
 use super::dns;
 use super::messages;
-use super::show::{log_level, path, state};
+use super::show::{log_level, path, state, steering};
 use super::values::{show_duration, show_duration_ms};
 use super::work;
 use super::{BackendConfig, BackendPorts, Config, HealthConfig, Limits, PoolConfig, RouteConfig};
@@ -57,6 +57,7 @@ impl Config {
             workers: self.workers,
             listeners: listeners::live(self, new),
             backend_ports: self.backend_ports,
+            steering: self.steering,
             admin: self.admin,
             admin_socket: self.admin_socket.clone(),
             limits: Limits {
@@ -298,6 +299,7 @@ fn needs_restart(old: &Config, new: &Config, changes: &mut Vec<String>) {
         }
     };
     value("workers", workers(old), workers(new));
+    value("steering", steering(old.steering).into(), steering(new.steering).into());
     value("backend_ports", ports(old), ports(new));
     value("[admin] listen", old.admin.to_string(), new.admin.to_string());
     value("[admin] socket", socket(old), socket(new));

@@ -25,6 +25,7 @@ use toml::de::DeTable;
 #[derive(Debug, Default)]
 pub(super) struct Raw {
     pub(super) workers: Option<At<usize>>,
+    pub(super) steering: Option<bool>,
     pub(super) backend_ports: Option<At<BackendPorts>>,
     pub(super) record_route: Option<bool>,
     pub(super) path: Option<PathMode>,
@@ -111,6 +112,7 @@ pub(super) fn read(text: &str, file: Place, report: &mut Report) -> Option<Raw> 
 fn top_level(mut top: Table<'_>) -> Raw {
     let mut raw = Raw {
         workers: top.integer("workers", WORKERS).map(|at| at.map(|count| count as usize)),
+        steering: top.parsed("steering", "\"auto\"", steering).map(|at| at.value),
         backend_ports: top.parsed("backend_ports", "\"15060-15091\"", backend_ports),
         record_route: top.boolean("record_route").map(|at| at.value),
         path: top.parsed("path", "\"always\"", path).map(|at| at.value),
@@ -231,6 +233,10 @@ fn limits(mut table: Table<'_>) -> Limits {
 fn state(text: &str) -> Result<State, Fault> {
     let words = [("ready", State::Ready), ("drained", State::Drained), ("down", State::Down)];
     one_of("state", text, &words)
+}
+
+fn steering(text: &str) -> Result<bool, Fault> {
+    one_of("steering", text, &[("auto", true), ("off", false)])
 }
 
 fn path(text: &str) -> Result<PathMode, Fault> {

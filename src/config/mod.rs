@@ -46,6 +46,9 @@ use std::path::PathBuf;
 pub struct Config {
     /// Worker threads; `None`: one per core that this process may use.
     pub workers: Option<usize>,
+    /// The kernel gives messages to the worker that owns their Call-ID, where it can (`steering =
+    /// "auto"`); false: never (`"off"`).
+    pub steering: bool,
     /// Where clients come in; at least one.
     pub listeners: Vec<Listener>,
     /// Where our requests to backends leave from.

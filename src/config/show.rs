@@ -15,6 +15,7 @@ impl Display for Config {
             Some(count) => writeln!(f, "workers = {count}")?,
             None => writeln!(f, "# workers: one per core")?,
         }
+        writeln!(f, "steering = \"{}\"", steering(self.steering))?;
         match self.backend_ports {
             BackendPorts::Range(first, last) => writeln!(f, "backend_ports = \"{first}-{last}\"")?,
             BackendPorts::Listener => writeln!(f, "backend_ports = \"listener\"")?,
@@ -150,6 +151,10 @@ pub(super) fn state(state: State) -> &'static str {
         State::Drained => "drained",
         State::Down => "down",
     }
+}
+
+pub(super) fn steering(auto: bool) -> &'static str {
+    if auto { "auto" } else { "off" }
 }
 
 pub(super) fn path(mode: PathMode) -> &'static str {

@@ -38,6 +38,7 @@ pub(super) fn validate(raw: Raw, report: &mut Report) -> Config {
     }
     Config {
         workers: raw.workers.map(|at| at.value),
+        steering: raw.steering.unwrap_or(true),
         listeners: raw.listeners.into_iter().map(listener).collect(),
         backend_ports: ports,
         pools,

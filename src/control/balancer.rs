@@ -12,7 +12,7 @@ use super::resolve::{self, Names};
 use super::{Failure, log, ports, prober, worker_settings};
 use crate::config::{BackendConfig, Config, Listener, PoolConfig};
 use crate::io::os;
-use crate::metrics::{Cells, Lookups, Metrics, Probes, Reloads, SocketDrops, Source};
+use crate::metrics::{Cell, Cells, Lookups, Metrics, Probes, Reloads, SocketDrops, Source};
 use crate::pool::{BackendId, BackendSpec, Load, Policy, Pool, PoolError};
 use crate::proxy::{Role, Settings};
 use crate::worker::{Answer, Plan, Workers};
@@ -34,6 +34,7 @@ pub struct Balancer {
     probes: Arc<Probes>,
     kernel_drops: Mutex<KernelDrops>,
     socket_drops: Arc<SocketDrops>,
+    steering: Arc<Cell>,
     pub(super) message_log: Mutex<MessageLog>,
     pub(super) lookups: Arc<Lookups>,
     metrics: Arc<Metrics>,
@@ -110,6 +111,7 @@ impl Balancer {
         let probes = Arc::new(Probes::default());
         let kernel_drops = Mutex::new(KernelDrops::default());
         let socket_drops = Arc::new(SocketDrops::default());
+        let steering = Arc::new(Cell::default());
         let metrics = Metrics::new(Source {
             cells: cells.clone(),
             pool: pool.clone(),
@@ -117,6 +119,7 @@ impl Balancer {
             probes: probes.clone(),
             socket_drops: socket_drops.clone(),
             lookups: lookups.clone(),
+            steering: steering.clone(),
             pins_max: settings.iter().map(|settings| settings.pins_max).sum(),
             started,
         });
@@ -126,6 +129,7 @@ impl Balancer {
             cells: cells.clone(),
             receive_buffer: config.limits.receive_buffer,
             pin_to_cores,
+            steering: config.steering,
         })?;
         let (binds, leaving) = (config.binds(), Vec::new());
         let live = Live { config, bound, binds, leaving, fleet, names, settings, refused: None };
@@ -141,6 +145,7 @@ impl Balancer {
             probes,
             kernel_drops,
             socket_drops,
+            steering,
             message_log: Mutex::default(),
             lookups,
             metrics,
@@ -175,6 +180,13 @@ impl Balancer {
         self.reloads.drift.set(self.with_fleet(|fleet| fleet.drift()) as u64);
         let mut drops = self.kernel_drops.lock().unwrap_or_else(PoisonError::into_inner);
         drops.look(&self.live().settings[0].sockets, &self.socket_drops);
+        self.steering.set(u64::from(self.steering_off().is_none()));
+    }
+
+    /// Why the kernel does not steer; `None`: it does.
+    pub fn steering_off(&self) -> Option<String> {
+        let workers = self.workers();
+        workers.as_ref().map_or(Some("no worker runs".to_owned()), Workers::steering_off)
     }
 
     /// Tells the fleet what was found out, and publishes the pool that follows from it, if anything
@@ -341,8 +353,10 @@ impl Balancer {
 
     /// Where it listens, where it forwards, how many workers, which token key: one line.
     pub fn summary(&self) -> String {
+        let steering_off = self.steering_off();
         let live = self.live();
-        log::summary(&live.config, &live.settings[0].sockets, live.settings.len())
+        let sockets = &live.settings[0].sockets;
+        log::summary(&live.config, sockets, live.settings.len(), steering_off.as_deref())
     }
 
     /// True once a worker has ended by itself: the balancer serves only a part of the calls then.

@@ -73,6 +73,7 @@ pub fn findings(facts: &Facts, config: &Config) -> Vec<Finding> {
     findings.extend(seccomp(facts));
     findings.extend(facts.interfaces.iter().map(|one| queues(one, workers(facts, config))));
     findings.extend(conntrack(facts));
+    findings.push(steering(facts, config));
     findings.push(capabilities(facts));
     findings
 }
@@ -241,6 +242,21 @@ fn conntrack(facts: &Facts) -> Vec<Finding> {
         });
     }
     findings
+}
+
+fn steering(facts: &Facts, config: &Config) -> Finding {
+    match (&facts.steering, config.steering, workers(facts, config)) {
+        (_, false, _) => ok("steering", "off, as the configuration says"),
+        (_, _, 1) => ok("steering", "off: one worker needs none"),
+        (Ok(()), ..) => ok("steering", "the kernel gives each message to the worker that owns it"),
+        (Err(why), ..) => warning(
+            "steering",
+            format!("off: {why}"),
+            "a trunk from one address and port keeps one worker busy, which hands over what others own: \
+             AmbientCapabilities=CAP_BPF CAP_PERFMON in the unit, or `setcap cap_bpf,cap_perfmon+ep` on \
+             the binary (and bpf in a container's seccomp profile); to leave it so, steering = \"off\"",
+        ),
+    }
 }
 
 fn capabilities(facts: &Facts) -> Finding {

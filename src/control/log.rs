@@ -47,8 +47,14 @@ fn filter(level: LogLevel) -> LevelFilter {
 /// The level of the installed log.
 static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
 
-/// What runs, in one line: where it listens, where it forwards, how many workers, which key.
-pub(super) fn summary(config: &Config, sockets: &[LocalSocket], workers: usize) -> String {
+/// What runs, in one line: where it listens, where it forwards, how many workers, whether the kernel
+/// steers between them and why not, which key.
+pub(super) fn summary(
+    config: &Config,
+    sockets: &[LocalSocket],
+    workers: usize,
+    steering_off: Option<&str>,
+) -> String {
     let listeners = sockets.iter().filter(|socket| socket.role == Role::Listener).map(|socket| {
         let mut text = format!("udp:{}", socket.address);
         if let Some((host, port)) = &socket.advertise {
@@ -70,12 +76,17 @@ pub(super) fn summary(config: &Config, sockets: &[LocalSocket], workers: usize) 
         Some(key) => format!("token key {}", key.number),
         None => "a random token key".to_owned(),
     };
-    format!(
-        "listens on {}; forwards to {}; {workers} worker{}; {key}",
-        some_of(listeners),
-        some_of(backends),
-        if workers == 1 { "" } else { "s" },
-    )
+    let workers = match (workers, steering_off) {
+        (1, _) => "1 worker".to_owned(),
+        (_, None) => format!("{workers} workers, steering on"),
+        (_, Some(why)) => {
+            format!(
+                "{workers} workers, steering off ({why}: messages are handed over between them)"
+            )
+        }
+    };
+    let (listeners, backends) = (some_of(listeners), some_of(backends));
+    format!("listens on {listeners}; forwards to {backends}; {workers}; {key}")
 }
 
 fn host_and_port(host: &str, port: u16) -> String {
@@ -113,13 +124,18 @@ mod tests {
             socket("10.0.0.1:6000", None, Role::BackendPort),
         ];
         assert_eq!(
-            summary(&config, &sockets, 2),
+            summary(&config, &sockets, 2, None),
             "listens on udp:10.0.0.1:5060 (advertised as sip.example.com:5070), udp:[::1]:5060 \
              (advertised as [2001:db8::1]:5060); forwards to b0 (10.0.0.11:5060), [::1]:5061; \
-             2 workers; a random token key"
+             2 workers, steering on; a random token key"
         );
         config.cluster.current = Some(Key { number: 3, bytes: [0; 16] });
-        assert!(summary(&config, &sockets, 1).ends_with("; 1 worker; token key 3"));
+        let of = |workers, why| summary(&config, &sockets, workers, Some(why));
+        assert!(of(1, "one worker needs none").ends_with("; 1 worker; token key 3"));
+        assert!(of(2, "CAP_BPF is missing").ends_with(
+            "; 2 workers, steering off (CAP_BPF is missing: messages are handed over between them); \
+             token key 3"
+        ));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::driver::Driver;
 use super::os::Event;
 use super::ring::RingSeed;
-use super::{Sizes, socket};
+use super::{Sizes, socket, steer};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -89,6 +89,14 @@ pub fn try_ring() -> Result<(), Failure> {
         Driver::start(seed, &sizes, &[], 1, event)
     });
     ring.map(drop).map_err(|error| ring_failure(&error))
+}
+
+/// Whether the kernel gives messages to the workers that own them: it is tried with two sockets.
+///
+/// # Errors
+/// Why not.
+pub fn try_steering() -> Result<(), String> {
+    steer::try_steering().map_err(|refusal| refusal.to_string())
 }
 
 /// The receive buffer that a socket gets when it asks for so many bytes.

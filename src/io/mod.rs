@@ -1,5 +1,6 @@
 //! The kernel: rings, buffers, sockets, and what the machine says of itself. It knows bytes,
-//! addresses and slot numbers and has never heard of SIP. The only room with `unsafe`.
+//! addresses and slot numbers and has never heard of SIP (but for the program that [`steer`] gives to
+//! the kernel). The only room with `unsafe`.
 //!
 //! # Contract
 //! 1. The control thread opens sockets ([`socket`]) and builds a disabled ring for each worker
@@ -21,6 +22,7 @@ pub(crate) mod message_header;
 pub mod os;
 pub(crate) mod ring;
 pub(crate) mod socket;
+pub(crate) mod steer;
 
 use crate::limits::MESSAGE_SIZE_MAX;
 

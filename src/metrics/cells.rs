@@ -279,6 +279,8 @@ pub struct Cells {
     pub message_log_dropped: Cell,
     /// Messages given to the worker that owns their Call-ID.
     pub handoffs: Cell,
+    /// Messages that came in at the worker that owns their Call-ID, of several.
+    pub handoffs_spared: Cell,
     /// MSG_RING doorbells rung.
     pub doorbells: Cell,
     /// Sends that the kernel refused (any errno but those below).
@@ -343,6 +345,7 @@ impl Cells {
             handoff_full: zero(),
             message_log_dropped: zero(),
             handoffs: zero(),
+            handoffs_spared: zero(),
             doorbells: zero(),
             send_errors: zero(),
             send_full: zero(),

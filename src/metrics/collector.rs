@@ -40,6 +40,8 @@ pub struct Source {
     pub socket_drops: Arc<SocketDrops>,
     /// The names of backends.
     pub lookups: Arc<Lookups>,
+    /// 1 while the kernel steers.
+    pub steering: Arc<Cell>,
     /// Pins that all shards together can hold.
     pub pins_max: usize,
     /// When the balancer started.
@@ -110,6 +112,7 @@ impl Scrape {
             family(declared::BUILD_INFO, [(vec![env!("CARGO_PKG_VERSION")], 1.0)]),
             single(declared::START_TIME, started.as_secs_f64()),
             single(declared::WORKERS, self.source.cells.len() as f64),
+            single(declared::STEERING_ENABLED, self.source.steering.value() as f64),
             single(declared::PINS_MAX, self.source.pins_max as f64),
         ]
     }
@@ -326,6 +329,7 @@ impl Scrape {
             per_worker(declared::HANDOFF_QUEUE, |c| c.handoff_queue.value() as f64),
             self.socket_drops(),
             per_worker(declared::HANDOFFS, |c| c.handoffs.value() as f64),
+            per_worker(declared::HANDOFFS_SPARED, |c| c.handoffs_spared.value() as f64),
             per_worker(declared::DOORBELLS, |c| c.doorbells.value() as f64),
         ]
     }

@@ -47,6 +47,8 @@ metrics! {
         "Unix time at which the balancer started.";
     WORKERS = Gauge "sipring_workers" []
         "Worker threads.";
+    STEERING_ENABLED = Gauge "sipring_steering_enabled" []
+        "1 while the kernel gives what comes in at a listener to the worker that owns its Call-ID, 0 else.";
 
     CONFIG_GENERATION = Gauge "sipring_config_generation" []
         "1 for the configuration of the start, and 1 more with each reload that changed something.";
@@ -180,6 +182,8 @@ metrics! {
         "Times that the submission queue was full in the middle of a turn: one more enter each.";
     HANDOFFS = Counter "sipring_handoffs_total" ["worker"]
         "Messages that each worker gave to the worker that owns their Call-ID.";
+    HANDOFFS_SPARED = Counter "sipring_handoffs_spared_total" ["worker"]
+        "Messages that came in at the worker that owns their Call-ID, so that none had to be handed over.";
     DOORBELLS = Counter "sipring_handoff_doorbells_total" ["worker"]
         "Doorbells that each worker rang at others, one for a batch of messages.";
     HANDOFF_QUEUE = Gauge "sipring_handoff_queue_bytes" ["worker"]

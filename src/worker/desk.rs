@@ -93,6 +93,7 @@ impl<C: Core> Desk<C> {
                 }
                 return Ok(());
             }
+            self.cells.handoffs_spared.increment();
         }
         // Without a Call-ID it has no owner, and needs none.
         self.handle(now, ingress, bytes)

@@ -13,12 +13,13 @@ use super::desk::Desk;
 use super::orders::{SocketOrder, Wanted};
 use super::{StartError, Workers, start};
 use crate::io::FileIndex;
+use crate::io::steer::Group;
 use crate::proxy::{LocalSocket, Settings, SocketIndex};
 use std::net::UdpSocket;
 use std::os::fd::AsFd;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
-use std::{fmt, io};
+use std::{fmt, io, vec};
 
 /// How long the workers have to follow an order that one turn fulfils.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -26,9 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// A port that was closed a moment ago may still be held by the kernel.
 const BUSY_PATIENCE: Duration = Duration::from_millis(500);
 
-/// Sockets of new addresses, one for each worker, that nobody receives from.
+/// Sockets of new addresses, one for each worker in turn, that nobody receives from.
 #[derive(Debug, Default)]
-pub struct Opened(Vec<(SocketIndex, Vec<UdpSocket>)>);
+pub struct Opened(Vec<(SocketIndex, vec::IntoIter<UdpSocket>)>);
 
 /// A worker did not follow an order in time: it hangs, or has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,9 +55,14 @@ impl Workers {
         let open = |(index, local): (SocketIndex, &LocalSocket)| {
             let sockets =
                 start::open_listener(local, self.threads.len(), receive_buffer, deadline)?;
-            Ok((index, sockets))
+            Ok((index, sockets.into_iter()))
         };
-        added.map(open).collect::<Result<_, _>>().map(Opened)
+        let opened = added.map(open).collect::<Result<Vec<_>, StartError>>()?;
+        let sockets = opened.iter().map(|(_, sockets)| sockets.as_slice());
+        let groups: Vec<Group<'_>> =
+            sockets.map(|all| all.iter().map(AsFd::as_fd).collect()).collect();
+        self.steering.join(&groups);
+        Ok(Opened(opened))
     }
 
     /// Gives each worker its new sockets and other settings, and waits until all have them.
@@ -72,8 +78,8 @@ impl Workers {
         let mut settings = settings.iter();
         let mut opened = opened.0;
         self.order_all(|wanted| {
-            let mut open = |(index, sockets): &mut (SocketIndex, Vec<UdpSocket>)| {
-                sockets.pop().map(|socket| SocketOrder::Open(*index, socket))
+            let mut open = |(index, sockets): &mut (SocketIndex, vec::IntoIter<UdpSocket>)| {
+                sockets.next().map(|socket| SocketOrder::Open(*index, socket))
             };
             wanted.sockets.extend(opened.iter_mut().filter_map(&mut open));
             wanted.settings = settings.next().cloned();

@@ -14,6 +14,7 @@ mod orders;
 mod record;
 mod shard;
 mod start;
+mod steering;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -30,6 +31,7 @@ use orders::{Orders, Question};
 use std::fmt;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use steering::Steering;
 
 /// All that the workers are started with.
 #[derive(Debug)]
@@ -45,6 +47,8 @@ pub struct Plan {
     pub receive_buffer: usize,
     /// Pin worker i to the i-th core that the process may use.
     pub pin_to_cores: bool,
+    /// Let the kernel give the datagrams of listeners to the workers that own them, where it can.
+    pub steering: bool,
 }
 
 /// Why the workers cannot start. The texts say what to do.
@@ -69,6 +73,7 @@ impl std::error::Error for StartError {}
 #[derive(Debug)]
 pub struct Workers {
     threads: Vec<Thread>,
+    steering: Steering,
 }
 
 #[derive(Debug)]
@@ -121,6 +126,11 @@ impl Workers {
             let pen = pen();
             thread.orders.give(|wanted| wanted.pen = Some(pen));
         });
+    }
+
+    /// Why the kernel does not give every datagram of a listener to the worker that owns it; `None`: it does.
+    pub fn steering_off(&self) -> Option<String> {
+        self.steering.off()
     }
 
     /// True once a worker has ended by itself (it met an error it cannot go on from).

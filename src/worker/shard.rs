@@ -1,4 +1,4 @@
-//! Which worker owns a Call-ID: a keyed hash that eBPF can compute too.
+//! Which worker owns a Call-ID: a keyed hash that `io/steer/steer.bpf.c` computes too.
 //!
 //! For each 8 bytes, its two halves are keyed by addition and multiplied with each other (32 x 32
 //! bits), and the products are summed up as a polynomial in a secret odd number. A mere
@@ -9,6 +9,7 @@
 //! Only 64-bit wrapping arithmetic, shifts and 8-byte little-endian loads are used.
 
 use crate::io::os;
+use crate::io::steer::HashKey;
 use std::io;
 
 /// Finalizer constants (odd, from the fractional parts of the golden ratio and of pi).
@@ -18,10 +19,7 @@ const MIX_2: u64 = 0x243f_6a88_85a3_08d3;
 /// The key and the number of workers; the same in every worker of a process.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shard {
-    low: u32,
-    high: u32,
-    factor: u64,
-    start: u64,
+    key: HashKey,
     workers: u32,
 }
 
@@ -34,14 +32,15 @@ impl Shard {
         Ok(Self::new(os::random_words()?, workers))
     }
 
-    fn new(key: [u64; 3], workers: usize) -> Self {
-        Self {
-            low: key[0] as u32,
-            high: (key[0] >> 32) as u32,
-            factor: key[1] | 1,
-            start: key[2],
-            workers: workers as u32,
-        }
+    pub(super) fn new(key: [u64; 3], workers: usize) -> Self {
+        let (low, high) = (key[0] as u32, (key[0] >> 32) as u32);
+        let key = HashKey { low, high, factor: key[1] | 1, start: key[2] };
+        Self { key, workers: workers as u32 }
+    }
+
+    /// What steering needs to come to the same owner.
+    pub(super) fn key(&self) -> HashKey {
+        self.key
     }
 
     /// True if there is more than one owner.
@@ -59,7 +58,7 @@ impl Shard {
 
     #[inline]
     fn hash(&self, call_id: &[u8]) -> u64 {
-        let mut sum = self.start ^ call_id.len() as u64; // the length tells "a" from "a\0"
+        let mut sum = self.key.start ^ call_id.len() as u64; // the length tells "a" from "a\0"
         let (words, rest) = call_id.as_chunks::<8>();
         for word in words {
             sum = self.absorb(sum, u64::from_le_bytes(*word));
@@ -78,9 +77,9 @@ impl Shard {
 
     #[inline]
     fn absorb(&self, sum: u64, word: u64) -> u64 {
-        let low = (word as u32).wrapping_add(self.low);
-        let high = ((word >> 32) as u32).wrapping_add(self.high);
-        sum.wrapping_mul(self.factor).wrapping_add(u64::from(low) * u64::from(high))
+        let low = (word as u32).wrapping_add(self.key.low);
+        let high = ((word >> 32) as u32).wrapping_add(self.key.high);
+        sum.wrapping_mul(self.key.factor).wrapping_add(u64::from(low) * u64::from(high))
     }
 }
 

@@ -5,6 +5,7 @@ use super::core::Core;
 use super::desk::{Desk, Mailbox};
 use super::orders::Orders;
 use super::shard::Shard;
+use super::steering::Steering;
 use super::turn::{RECORD_SIZE_MAX, Worker};
 use super::{Plan, StartError, Thread, Workers};
 use crate::io::diagnose::{self, Class, Failure};
@@ -12,6 +13,7 @@ use crate::io::driver::Driver;
 use crate::io::handoff::{self, Doorbell, Inbox, Outbox};
 use crate::io::os;
 use crate::io::ring::RingSeed;
+use crate::io::steer::Group;
 use crate::io::{FileIndex, Sizes, huge_pages, socket};
 use crate::limits::{SOCKETS_ADDED_MAX, WORKERS_MAX};
 use crate::metrics::Cells;
@@ -81,9 +83,12 @@ pub(super) fn start<C: Core>(
         tracing::warn!(%error, "the limit of open files stays as it is");
     }
     let sockets = open_sockets(&plan.settings[0].sockets, workers, plan.receive_buffer)?;
-    let mut running = Workers { threads: Vec::new() };
+    let shard = Shard::random(workers).map_err(ring_refused)?;
+    let groups = groups(&plan.settings[0].sockets, &sockets);
+    let steering = Steering::begin(plan.steering, &shard, &groups);
+    let mut running = Workers { threads: Vec::new(), steering };
     let (ready, started) = mpsc::channel();
-    for seed in seeds(&plan, sockets, &mut running)? {
+    for seed in seeds(&plan, shard, sockets, &mut running)? {
         let number = seed.number;
         let ready = ready.clone();
         let thread = std::thread::Builder::new().name(format!("worker-{number}"));
@@ -187,6 +192,7 @@ fn build<C: Core>(
 /// What each thread is started with; `running` gets a place with the orders of each.
 fn seeds(
     plan: &Plan,
+    shard: Shard,
     sockets: Vec<Sockets>,
     running: &mut Workers,
 ) -> Result<Vec<Seed>, StartError> {
@@ -194,24 +200,23 @@ fn seeds(
     let local = &plan.settings[0].sockets;
     let sizes = Sizes::of_a_worker(workers as u32 - 1);
     let files = (local.len() + SOCKETS_ADDED_MAX + CONNECTIONS_MAX) as u32;
-    let refused = |error: io::Error| StartError::from(diagnose::ring_failure(&error));
     let rings = (0..workers)
         .map(|_| RingSeed::build(sizes.submissions(), sizes.completions(files)))
         .collect::<io::Result<Vec<_>>>()
-        .map_err(refused)?;
+        .map_err(ring_refused)?;
     let mailbox = |ring: &RingSeed| Ok(Mailbox { doorbell: Doorbell::new(), ring: ring.share()? });
     let mailboxes: Arc<[Mailbox]> =
-        rings.iter().map(mailbox).collect::<io::Result<_>>().map_err(refused)?;
-    let shard = Shard::random(workers).map_err(refused)?;
+        rings.iter().map(mailbox).collect::<io::Result<_>>().map_err(ring_refused)?;
     let owners = owners(local, workers);
-    let cores = if plan.pin_to_cores { os::allowed_cores().map_err(refused)? } else { Vec::new() };
+    let cores =
+        if plan.pin_to_cores { os::allowed_cores().map_err(ring_refused)? } else { Vec::new() };
     let mut seeds = Vec::with_capacity(workers);
     let parts = rings.into_iter().zip(sockets).zip(handoff_rings(workers));
     for (number, ((ring, sockets), (outboxes, inboxes))) in parts.enumerate() {
         let settings = Arc::clone(&plan.settings[number]);
         assert_owned(&settings, &owners, number);
-        let orders = Arc::new(Orders::new().map_err(refused)?);
-        let event = orders.event().map_err(refused)?;
+        let orders = Arc::new(Orders::new().map_err(ring_refused)?);
+        let event = orders.event().map_err(ring_refused)?;
         running.threads.push(Thread { orders: Arc::clone(&orders), handle: None });
         let is_ours = |file: &usize| owners[*file].is_none_or(|owner| owner == number);
         let receives = (0..local.len()).filter(is_ours).map(|file| FileIndex(file as u32));
@@ -236,6 +241,16 @@ fn seeds(
         });
     }
     Ok(seeds)
+}
+
+fn ring_refused(error: io::Error) -> StartError {
+    diagnose::ring_failure(&error).into()
+}
+
+/// The sockets of each listener, in order of the workers.
+fn groups<'a>(local: &[LocalSocket], sockets: &'a [Sockets]) -> Vec<Group<'a>> {
+    let listeners = (0..local.len()).filter(|&place| local[place].role == Role::Listener);
+    listeners.map(|place| sockets.iter().map(|own| own[place].as_fd()).collect()).collect()
 }
 
 fn others(cells: &[Arc<Cells>], number: usize) -> Vec<Arc<Cells>> {

@@ -87,9 +87,9 @@ fn policy_flag_leaves_the_files_hash_without_effect() {
         &flags,
         r#"
 warning: `hash` goes with the policies by hash only
-  --> sipring.toml:21:8
+  --> sipring.toml:22:8
    |
-21 | hash = "maglev"
+22 | hash = "maglev"
    |        ^^^^^^^^ without effect
    |
   ::: --policy:1:1

@@ -141,7 +141,7 @@ error: unknown key `limit`
   |  ^^^^^ not a key of the top level
   |
   = help: did you mean `limits`?
-  = help: keys here: admin, backend_ports, cluster, dns, limits, listener, log, path, pool, record_route, route, work, workers
+  = help: keys here: admin, backend_ports, cluster, dns, limits, listener, log, path, pool, record_route, route, steering, work, workers
 "#,
     );
     // a key in the wrong table
@@ -240,7 +240,7 @@ error: unknown key `worker`
   | ^^^^^^ not a key of the top level
   |
   = help: did you mean `workers`?
-  = help: keys here: admin, backend_ports, cluster, dns, limits, listener, log, path, pool, record_route, route, work, workers
+  = help: keys here: admin, backend_ports, cluster, dns, limits, listener, log, path, pool, record_route, route, steering, work, workers
 
 error: `listen` is an integer
  --> sipring.toml:3:10

@@ -53,6 +53,7 @@ fn what_needs_a_restart_is_kept_as_it_was_and_the_rest_is_taken_over() {
     let old = good(LARGEST);
     let mut new = old.clone();
     new.workers = Some(2);
+    new.steering = !old.steering;
     new.listeners[0].advertise = None;
     new.listeners.remove(1);
     new.admin.set_port(1);
@@ -62,13 +63,14 @@ fn what_needs_a_restart_is_kept_as_it_was_and_the_rest_is_taken_over() {
     new.limits.dialog_idle_s += 1;
     new.record_route = !new.record_route;
     let diff = old.diff(&new);
-    assert_eq!(diff.restart.len(), 5, "{diff}");
+    assert_eq!(diff.restart.len(), 6, "{diff}");
+    assert_eq!(diff.restart[1], "steering off -> auto");
     assert_eq!(diff.live.len(), 4, "{diff}");
     let both = old.taking_over(&new);
     assert_eq!(both.listeners, new.listeners);
     assert_eq!(
-        (both.workers, both.admin, both.limits.pins),
-        (old.workers, old.admin, old.limits.pins)
+        (both.workers, both.steering, both.admin, both.limits.pins),
+        (old.workers, old.steering, old.admin, old.limits.pins)
     );
     assert_eq!(both.limits.dialog_idle_s, new.limits.dialog_idle_s);
     assert!(old.diff(&both).restart.is_empty());

@@ -4,6 +4,7 @@
 mod listeners;
 mod message_log;
 mod stage;
+mod steering;
 
 use stage::{PATIENCE, Stage};
 use std::time::Duration;

@@ -35,7 +35,7 @@ pub(crate) struct Stage {
 impl Stage {
     /// With so many backends, b1 and so on; returns when it answers.
     pub(crate) fn start(backends: usize) -> Self {
-        Self::start_on(backends, || "listener".to_owned())
+        Self::start_with(&[], backends, || "listener".to_owned())
     }
 
     /// With `backend_ports` of its own.
@@ -44,18 +44,23 @@ impl Stage {
             let first = free_ports(2);
             format!("{first}-{}", first + 1)
         };
-        Self::start_on(backends, range)
+        Self::start_with(&[], backends, range)
+    }
+
+    /// By a program that becomes it, which these words begin.
+    pub(crate) fn start_by(words: &[&str], backends: usize) -> Self {
+        Self::start_with(words, backends, || "listener".to_owned())
     }
 
     /// On other ports, if somebody has taken one between the look and the start.
-    fn start_on(backends: usize, ports: impl Fn() -> String) -> Self {
+    fn start_with(words: &[&str], backends: usize, ports: impl Fn() -> String) -> Self {
         (0..STARTS_MAX)
-            .find_map(|_| Self::try_start(backends, &ports()))
+            .find_map(|_| Self::try_start(words, backends, &ports()))
             .unwrap_or_else(|| panic!("{STARTS_MAX} starts in vain"))
     }
 
     /// `None`: a port is taken.
-    fn try_start(backends: usize, ports: &str) -> Option<Self> {
+    fn try_start(words: &[&str], backends: usize, ports: &str) -> Option<Self> {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let start = |n| Backend::start(BackendOptions::named(&format!("b{n}"), any)).unwrap();
         let backends: Vec<_> = (1..=backends).map(start).collect();
@@ -77,8 +82,9 @@ impl Stage {
         fs::write(&path, &file).unwrap();
         let path = path.to_str().unwrap().to_owned();
         let log = File::create(directory.path().join("log")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sipring"));
-        command.args(["run", "--config", &path]).stdin(Stdio::null()).stderr(log);
+        let words = [words, &[env!("CARGO_BIN_EXE_sipring"), "run", "--config", &path]].concat();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).stdin(Stdio::null()).stderr(log);
         let process = RefCell::new(command.spawn().unwrap());
         let callers = Cell::new(0);
         let stage = Self { process, directory, path, file, listener, admin, backends, callers };

@@ -87,9 +87,27 @@ pub(super) fn latency(value: &Value) -> String {
 }
 
 pub(super) fn workers(value: &Value) -> String {
-    let head = ["WORKER", "RECEIVED", "SENT", "HANDED OVER", "PINS", "DIALOGS", "CALLS", "CPU S"];
-    let names =
-        ["worker", "datagrams_received", "datagrams_sent", "handoffs", "pins", "dialogs", "calls"];
+    let head = [
+        "WORKER",
+        "RECEIVED",
+        "SENT",
+        "CAME RIGHT",
+        "HANDED OVER",
+        "PINS",
+        "DIALOGS",
+        "CALLS",
+        "CPU S",
+    ];
+    let names = [
+        "worker",
+        "datagrams_received",
+        "datagrams_sent",
+        "handoffs_spared",
+        "handoffs",
+        "pins",
+        "dialogs",
+        "calls",
+    ];
     let row = |one: &Value| {
         let mut cells: Vec<_> = names.iter().map(|name| text(&one[*name])).collect();
         cells.push(format!("{:.1}", one["cpu_seconds"].as_f64().unwrap_or(0.0)));

@@ -34,6 +34,7 @@ impl Server {
             probes: Arc::default(),
             socket_drops: Arc::default(),
             lookups: Arc::default(),
+            steering: Arc::default(),
             pins_max: 1,
             started: SystemTime::now(),
         };

@@ -7,6 +7,7 @@ fn fit() -> Facts {
     Facts {
         release: "6.18.0".into(),
         ring: Ok(()),
+        steering: Ok(()),
         cores: 8,
         cores_allowed: 4,
         cpu_quota: None,
@@ -55,6 +56,7 @@ fn a_fit_machine_has_nothing_to_be_done() {
 fn whatever_is_not_ok_says_what_to_do() {
     let facts = Facts {
         ring: Err("the sysctl kernel.io_uring_disabled is 2".into()),
+        steering: Err("CAP_BPF is missing".into()),
         cores_allowed: 1,
         cpu_quota: Some(1.5),
         open_files: 64,
@@ -70,7 +72,7 @@ fn whatever_is_not_ok_says_what_to_do() {
     let config = Config { workers: Some(4), ..plain() };
     let findings = findings(&facts, &config);
     let bad: Vec<_> = findings.iter().filter(|one| one.level != Fine).collect();
-    assert_eq!(bad.len(), 11, "{findings:#?}");
+    assert_eq!(bad.len(), 12, "{findings:#?}");
     assert!(bad.iter().all(|one| one.advice.as_ref().is_some_and(|text| text.len() > 20)));
 }
 
@@ -138,4 +140,23 @@ fn a_card_with_few_queues_is_told_of_unless_it_is_steered() {
     assert_eq!(card(4, false), Some(Fine));
     assert_eq!(card(3, false), Some(Warning));
     assert_eq!(card(1, true), Some(Fine));
+}
+
+#[test]
+fn steering_is_missed_only_where_it_is_wanted_and_needed() {
+    let of = |refused, steering, workers| {
+        let steers = if refused { Err("CAP_PERFMON is missing".to_owned()) } else { Ok(()) };
+        let facts = Facts { steering: steers, ..fit() };
+        let config = Config { steering, workers: Some(workers), ..plain() };
+        said("steering", &facts, &config).expect("always said")
+    };
+    let (level, text) = of(true, true, 2);
+    assert_eq!(level, Warning);
+    assert!(
+        text.contains("CAP_PERFMON is missing") && text.contains("AmbientCapabilities"),
+        "{text}"
+    );
+    assert_eq!(of(true, false, 2).0, Fine);
+    assert_eq!(of(true, true, 1).0, Fine);
+    assert_eq!(of(false, true, 2).0, Fine);
 }

@@ -33,6 +33,7 @@ pub(in super::super) fn config(
         intake: Intake::default(),
     };
     Config {
+        steering: true,
         workers: None,
         listeners: listeners.iter().map(listener).collect(),
         backend_ports: ports,

@@ -30,6 +30,7 @@ fn source() -> Source {
         probes: Arc::default(),
         socket_drops: Arc::new(drops()),
         lookups: Arc::default(),
+        steering: Arc::default(),
         pins_max: 1000,
         started: UNIX_EPOCH + Duration::from_millis(1_700_000_000_500),
     }
@@ -122,6 +123,8 @@ fn workers_are_summed_for_callers_and_kept_apart_for_saturation() {
     source.cells[1].dropped[Drop::NoCallId as usize].add(6);
     source.cells[1].cpu_ns.set(1_500_000_000);
     source.cells[1].handoffs.increment();
+    source.cells[1].handoffs_spared.add(3);
+    source.steering.set(1);
     source.cells[0].pins.set(7);
     source.cells[1].pins.set(1);
     let text = text(&source);
@@ -132,6 +135,8 @@ fn workers_are_summed_for_callers_and_kept_apart_for_saturation() {
     assert_line(&text, "sipring_worker_cpu_seconds_total{worker=\"0\"} 0");
     assert_line(&text, "sipring_worker_cpu_seconds_total{worker=\"1\"} 1.5");
     assert_line(&text, "sipring_handoffs_total{worker=\"1\"} 1");
+    assert_line(&text, "sipring_handoffs_spared_total{worker=\"1\"} 3");
+    assert_line(&text, "sipring_steering_enabled 1");
     assert_line(&text, "sipring_pins 8");
     assert_line(&text, "sipring_pins_max 1000");
     assert_line(&text, "process_start_time_seconds 1700000000.5");

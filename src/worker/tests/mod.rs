@@ -227,6 +227,7 @@ fn plan(workers: usize, host: IpAddr, port: u16, backend: SocketAddr) -> Plan {
         cells: (0..workers).map(|_| Arc::new(Cells::new(ids.clone()))).collect(),
         receive_buffer: 4 << 20,
         pin_to_cores: true,
+        steering: false, // the messages here have no Call-ID that the kernel could find
     }
 }
 
