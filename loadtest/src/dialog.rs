@@ -1,6 +1,6 @@
 //! One side's view of a dialog (RFC 3261 12): who, where to, and through whom.
 
-use crate::message::{Message, param, uri, uri_address};
+use crate::message::{Message, Start, param, uri, uri_address};
 use std::fmt::Write;
 use std::net::SocketAddr;
 
@@ -45,6 +45,15 @@ impl Dialog {
             target: target(invite)?,
             routes: routes(invite),
         })
+    }
+
+    /// True if a message of the peer is of this call and has the peer's tag of this dialog.
+    pub(crate) fn is_of(&self, message: &Message<'_>) -> bool {
+        let peer = match message.start {
+            Start::Request { .. } => message.from,
+            Start::Response { .. } => message.to,
+        };
+        message.call_id == self.call_id && param(peer, "tag") == param(&self.remote, "tag")
     }
 
     /// True if a request of the peer belongs to this dialog by its tags (12.2.2).

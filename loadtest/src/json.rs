@@ -39,8 +39,8 @@ impl CallerReport {
         let added = |share| self.added_ns(share).map_or("null".to_owned(), microseconds);
         format!(
             "{{\"through\":{},\"direct\":{},\"added_latency_us\":{{\"p50\":{},\"p99\":{}}},\
-             \"servers\":{{{}}},\"late_starts\":{},\"strays\":{},\"garbage\":{},\
-             \"socket_errors\":{}}}",
+             \"servers\":{{{}}},\"late_starts\":{},\"strays\":{},\"extra_dialogs\":{{\
+             \"begun\":{},\"ended\":{}}},\"garbage\":{},\"socket_errors\":{}}}",
             self.through.json(),
             self.direct.json(),
             added(0.5),
@@ -48,6 +48,8 @@ impl CallerReport {
             servers.join(","),
             self.late_starts.value(),
             self.strays.value(),
+            self.extra_dialogs.value(),
+            self.extra_dialogs_ended.value(),
             self.garbage.value(),
             self.socket_errors.value(),
         )

@@ -156,6 +156,10 @@ pub struct CallerReport {
     pub late_starts: Counter,
     /// SIP messages that belong to no call, or not to the state that the call is in.
     pub strays: Counter,
+    /// Second dialogs of a call, by a 2xx of another callee: acknowledged, and ended with a BYE.
+    pub extra_dialogs: Counter,
+    /// Those whose BYE was answered.
+    pub extra_dialogs_ended: Counter,
     /// Datagrams that are no SIP message.
     pub garbage: Counter,
     /// Datagrams that the socket did not take, or ICMP errors that it told of.

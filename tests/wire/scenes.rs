@@ -114,7 +114,7 @@ fn scene(name: &str, fail: impl FnOnce(&mut Backend), mend: impl FnOnce(&mut Bac
         &format!(
             "{{\"scene\":\"{name}\",\"calls\":{},\"lost\":{},\"failed_over\":{},\"silence\":{},\
              \"refused\":{},\"unreachable\":{},\"down_after_ms\":{},\"ready_after_ms\":{},\
-             \"used_after_ms\":{},\"split\":{},\"disturbed\":{disturbed}}}",
+             \"used_after_ms\":{},\"extra_dialogs\":{},\"disturbed\":{disturbed}}}",
             through.started.value(),
             through.lost(),
             failed_over.iter().sum::<u64>(),
@@ -124,15 +124,19 @@ fn scene(name: &str, fail: impl FnOnce(&mut Backend), mend: impl FnOnce(&mut Bac
             down_after.as_millis(),
             ready_after.as_millis(),
             used_after.as_millis(),
-            through.split.value(),
+            caller.report().extra_dialogs_ended.value(),
         ),
     );
     assert!(failed_over.iter().sum::<u64>() > 0, "{}", caller.report().json());
     assert_eq!(disturbed, 0, "{}", caller.report().json());
+    // A call that was taken by one that is killed may die with it.
+    assert_eq!(through.lost(), through.timed_out(), "{}", caller.report().json());
     // One that is slow answers after another did: its 200 is forwarded (RFC 3261 16.7 item 5), and the
-    // caller counts two servers. A call that was taken by one that is killed may die with it.
-    let own = if name == "slow" { through.split.value() } else { through.timed_out() };
-    assert_eq!(through.lost(), own, "{}", caller.report().json());
+    // caller ends that dialog.
+    let extra = (&caller.report().extra_dialogs, &caller.report().extra_dialogs_ended);
+    assert_eq!(extra.0.value(), extra.1.value(), "{}", caller.report().json());
+    assert_eq!(extra.0.value() > 0, name == "slow", "{}", caller.report().json());
+    assert_eq!(failing.report().unacknowledged.value(), 0, "{}", failing.report().json("b2"));
 }
 
 /// New calls, and OPTIONS.

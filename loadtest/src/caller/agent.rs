@@ -1,6 +1,7 @@
 //! All calls of one caller: starts them in time, gives each its messages and deadlines, counts ends.
 
 use super::call::{Call, Common, Phase, Script, Step};
+use super::extra::Extras;
 use super::pace::Schedule;
 use super::{CallRecord, CallerOptions, Direct};
 use crate::engine::{Agent, Outbox};
@@ -26,6 +27,7 @@ pub(super) struct CallerAgent {
     open: usize,
     /// Of the calls of a plan that have ended.
     records: Vec<CallRecord>,
+    extras: Extras,
 }
 
 impl CallerAgent {
@@ -40,7 +42,8 @@ impl CallerAgent {
             None => Schedule::new(options.pace, options.calls, options.duration, options.open_max),
         };
         let (calls, timers, records) = (HashMap::new(), Timers::default(), Vec::new());
-        Self { options, common, report, schedule, calls, timers, open: 0, records }
+        let extras = Extras::new(Random::new(options.seed, u64::MAX));
+        Self { options, common, report, schedule, calls, timers, open: 0, records, extras }
     }
 
     pub(super) fn records(&self) -> Vec<CallRecord> {
@@ -82,6 +85,9 @@ impl CallerAgent {
         }
         let answered = matches!(phase, Phase::Calling | Phase::Proceeding)
             && matches!(call.phase, Phase::Holding | Phase::Awaiting);
+        if answered {
+            self.extras.answered(now, call, self.common);
+        }
         if answered && !call.script.direct {
             self.report.answered_by(call.server.as_deref().unwrap_or("unnamed"));
         }
@@ -107,6 +113,7 @@ impl CallerAgent {
                 (known, step) = call.bye(now, message, common);
                 step
             });
+            known |= self.extras.hold(message);
         }
         let status = match method {
             "ACK" => return,
@@ -135,6 +142,9 @@ impl Agent for CallerAgent {
         if matches!(message.start, Start::Request { .. }) {
             return self.request(now, source, &message, out);
         }
+        if self.extras.response(now, &message, self.common, &self.report, out) {
+            return;
+        }
         let step = self.step(now, message.call_id, |call, common, tally| {
             call.response(now, &message, common, tally, out)
         });
@@ -147,6 +157,7 @@ impl Agent for CallerAgent {
         if self.schedule.due(self.open).is_some_and(|due| due <= now) {
             self.start_call(now, out);
         }
+        self.extras.wake(now, out);
         if let Some((due, call_id)) = self.timers.take_due(now) {
             self.step(now, &call_id, |call, common, tally| match call.due == due {
                 true => call.wake(now, common, tally, out),
@@ -156,11 +167,12 @@ impl Agent for CallerAgent {
     }
 
     fn deadline(&self) -> Option<u64> {
-        [self.schedule.due(self.open), self.timers.next()].into_iter().flatten().min()
+        let dues = [self.schedule.due(self.open), self.timers.next(), self.extras.next()];
+        dues.into_iter().flatten().min()
     }
 
     fn done(&self) -> bool {
-        self.schedule.over() && self.calls.is_empty()
+        self.schedule.over() && self.calls.is_empty() && self.extras.is_empty()
     }
 
     fn socket_error(&mut self) {

@@ -72,16 +72,16 @@ pub(super) struct Call {
     /// The first name in a Server or User-Agent field of the other side.
     pub(super) server: Option<String>,
     random: Random,
-    from: String,
-    cseq: u32,
-    branch: String,
+    pub(super) from: String,
+    pub(super) cseq: u32,
+    pub(super) branch: String,
     backoff: Backoff,
     invite: Vec<u8>,
     invited_at: u64,
     heard: bool,
     answered_at: Option<u64>,
     repeats: u32,
-    dialog: Option<Dialog>,
+    pub(super) dialog: Option<Dialog>,
     ack: Vec<u8>,
     bye: Vec<u8>,
     bye_branch: String,
@@ -215,8 +215,8 @@ impl Call {
                 self.end(now, common, Outcome::Failed(code))
             }
             _ => {
-                // The final response again: the ACK again (13.2.2.4, 17.1.1.2), unless it is of
-                // another callee.
+                // The final response again: the ACK again (13.2.2.4, 17.1.1.2). A 2xx of another
+                // callee does not come here.
                 let same = self.dialog.as_ref().is_none_or(|dialog| dialog.answered_by(message));
                 if self.ack.is_empty() || !same {
                     return Step::Stray;
@@ -370,6 +370,6 @@ impl Call {
     }
 }
 
-fn branch(random: &mut Random) -> String {
+pub(super) fn branch(random: &mut Random) -> String {
     format!("z9hG4bK{:016x}", random.bits())
 }

@@ -2,6 +2,7 @@
 
 mod agent;
 mod call;
+mod extra;
 mod pace;
 mod record;
 
