@@ -38,7 +38,7 @@ fn call_a_registered_phone(name: &str, caller: &str, callee: &str) {
     for family in Family::all() {
         let stage = Stage::new(&format!("kamailio-{name}-{family:?}"));
         let registrar = family.free_address();
-        let _kamailio = kamailio(&stage, "registrar", registrar, None);
+        let _kamailio = kamailio(&stage, ("registrar", "registrar"), registrar, None);
         let listener = family.free_address();
         let mut balancer = Balancer::start(&stage, &Setup::new(&[listener], &[registrar]), 2);
 
@@ -66,7 +66,7 @@ fn call_through_a_proxy(name: &str, caller: &str, callee: &str) {
         let phone = family.free_address();
         let callee = Sipp::callee(&stage, "phone", &Part::new(callee), phone);
         let proxy = family.free_address();
-        let _kamailio = kamailio(&stage, "proxy", proxy, Some(phone));
+        let _kamailio = kamailio(&stage, ("proxy", "proxy"), proxy, Some(phone));
         let listener = family.free_address();
         let mut balancer = Balancer::start(&stage, &Setup::new(&[listener], &[proxy]), 2);
 
@@ -78,17 +78,22 @@ fn call_through_a_proxy(name: &str, caller: &str, callee: &str) {
     }
 }
 
-/// Kamailio with `kamailio/CONFIG.cfg` on `listen`; `next` is where the proxy sends calls to.
-fn kamailio(stage: &Stage, config: &str, listen: SocketAddr, next: Option<SocketAddr>) -> Process {
+/// Kamailio of this name with `kamailio/CONFIG.cfg` on `listen`; `next` is where the proxy sends calls to.
+pub(crate) fn kamailio(
+    stage: &Stage,
+    (name, config): (&str, &str),
+    listen: SocketAddr,
+    next: Option<SocketAddr>,
+) -> Process {
     let template = match config {
         "registrar" => include_str!("kamailio/registrar.cfg"),
         _ => include_str!("kamailio/proxy.cfg"),
     };
     let next = next.map(|address| address.to_string()).unwrap_or_default();
     let text = template.replace("LISTEN", &listen.to_string()).replace("NEXT", &next);
-    let file = stage.write(&format!("{config}.cfg"), &text);
+    let file = stage.write(&format!("{name}.cfg"), &text);
     let run_dir = stage.path("");
-    let pid_file = stage.path(&format!("{config}.pid"));
+    let pid_file = stage.path(&format!("{name}.pid"));
     let command = format!(
         "kamailio -DD -E -m 32 -M 4 -f {} -Y {} -P {}",
         file.display(),
@@ -96,7 +101,7 @@ fn kamailio(stage: &Stage, config: &str, listen: SocketAddr, next: Option<Socket
         pid_file.display()
     );
     let command: Vec<String> = command.split(' ').map(str::to_owned).collect();
-    let mut process = Process::start(stage, config, None, &command);
+    let mut process = Process::start(stage, name, None, &command);
     process.wait_for_udp_port(listen.port());
     process
 }

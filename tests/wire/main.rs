@@ -8,6 +8,7 @@
 //! | `caps` | with two workers, capped backends overflow to the backup, and then to 503 |
 //! | `crash` | `kill -9` between 180 and 200, and a restart with another number of workers |
 //! | `failover` | a backend that refuses, or is not there, loses no call |
+//! | `failing_peers` | SIPp that answers calls with 503 or silence, a Kamailio killed and brought back: no call is lost |
 //! | `health` | a backend killed under load gets no new calls until its probes are good again |
 //! | `black_hole` | nftables drops all of a backend under load: calls leave it, and come back after its probes |
 //! | `load` | 10 000 calls, none lost, no dialog split |
@@ -24,6 +25,7 @@ mod black_hole;
 mod calls;
 mod caps;
 mod crash;
+mod failing_peers;
 mod failover;
 mod health;
 mod interfaces;
