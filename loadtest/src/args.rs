@@ -42,6 +42,8 @@ sipring-loadtest load --backends ADDR,ADDR [options]    very many calls, own bac
 
 sipring-loadtest forward --listen ADDR --backends ADDR,ADDR --engine mmsg|mmsg-trains|uring
                        forward datagrams without reading them, until killed
+  --train off|equal|pad|cut   those of a turn for one backend as one send (engine uring; default: off)
+  --unconnected        sockets towards backends (engine uring)
 
 sipring-loadtest compare --balancer FILE --out FILE [options]    balancers beside each other
   --rounds N           (default: 5)                   --only A,B       these ones

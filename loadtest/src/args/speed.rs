@@ -72,6 +72,7 @@ pub(super) fn load(args: impl Iterator<Item = String>) -> Result<load::Options, 
 
 pub(super) fn forward(mut args: impl Iterator<Item = String>) -> Result<forward::Options, String> {
     let (mut listen, mut backends, mut engine) = (None, Vec::new(), None);
+    let (mut coupling, mut connected) = (forward::Coupling::Off, true);
     while let Some(flag) = args.next() {
         let mut value = || args.next().ok_or(format!("{flag} needs a value"));
         match flag.as_str() {
@@ -87,8 +88,22 @@ pub(super) fn forward(mut args: impl Iterator<Item = String>) -> Result<forward:
                     }
                 });
             }
+            "--train" => {
+                coupling = match value()?.as_str() {
+                    "off" => forward::Coupling::Off,
+                    "equal" => forward::Coupling::Equal,
+                    "pad" => forward::Coupling::Pad,
+                    "cut" => forward::Coupling::Cut,
+                    other => return Err(format!("--train {other}: off, equal, pad or cut")),
+                };
+            }
+            "--unconnected" => connected = false,
             _ => return Err(format!("`{flag}` is no option of forward")),
         }
+    }
+    let is_of_uring = coupling != forward::Coupling::Off || !connected;
+    if is_of_uring && engine != Some(forward::Engine::Uring) {
+        return Err("--train and --unconnected are for --engine uring".to_owned());
     }
     if backends.is_empty() {
         return Err("--backends ADDR,ADDR is missing: where datagrams go".to_owned());
@@ -97,6 +112,8 @@ pub(super) fn forward(mut args: impl Iterator<Item = String>) -> Result<forward:
         listen: listen.ok_or("--listen ADDR is missing: where clients send to")?,
         backends,
         engine: engine.ok_or("--engine is missing: mmsg, mmsg-trains or uring")?,
+        coupling,
+        connected,
     })
 }
 
@@ -167,7 +184,12 @@ mod tests {
     #[test]
     fn a_forwarder_and_a_comparison_get_what_was_typed() {
         let line = "--listen 127.0.0.1:1 --backends 127.0.0.1:2 --engine mmsg-trains";
-        assert_eq!(forward(words(line)).unwrap().engine, forward::Engine::MmsgTrains);
+        let mmsg = forward(words(line)).unwrap();
+        assert_eq!((mmsg.engine, mmsg.connected), (forward::Engine::MmsgTrains, true));
+        let line =
+            "--listen 127.0.0.1:1 --backends 127.0.0.1:2 --engine uring --train cut --unconnected";
+        let uring = forward(words(line)).unwrap();
+        assert_eq!((uring.coupling, uring.connected), (forward::Coupling::Cut, false));
         let options = compare(words("--balancer b --out o --only uring,sipring --short")).unwrap();
         assert_eq!((options.rounds, options.only.len()), (1, 2));
         assert_eq!(
@@ -195,6 +217,11 @@ mod tests {
             ("--listen 127.0.0.1:1 --engine uring", "--backends"),
             ("--listen 127.0.0.1:1 --backends 127.0.0.1:1", "--engine is missing"),
             ("--engine epoll", "--engine epoll"),
+            ("--train long", "--train long"),
+            (
+                "--listen 127.0.0.1:1 --backends 127.0.0.1:1 --engine mmsg --train pad",
+                "--engine uring",
+            ),
         ] {
             let text = forward(words(line)).unwrap_err();
             assert!(text.contains(names), "{line}: {text}");

@@ -1,28 +1,24 @@
 //! The forwarder of recvmmsg and sendmmsg: one poll, then a batch from each socket that has some.
 
-use super::{Clients, open_upstream};
+use super::{Clients, Options, open_upstream};
 use crate::kernel::{Inbox, Interest, Postman, Trains, wait_readable};
 use std::io;
-use std::net::{SocketAddrV4, UdpSocket};
+use std::net::UdpSocket;
 use std::time::Duration;
 
 struct Forwarder<'a> {
     listener: UdpSocket,
-    backends: &'a [SocketAddrV4],
+    options: &'a Options,
     clients: Clients,
     upstreams: Vec<UdpSocket>,
     postman: Postman,
 }
 
-pub(super) fn run(
-    listener: UdpSocket,
-    backends: &[SocketAddrV4],
-    trains: Trains,
-) -> io::Result<()> {
+pub(super) fn run(listener: UdpSocket, options: &Options, trains: Trains) -> io::Result<()> {
     let mut interests = vec![Interest::in_socket(&listener)];
     let mut forwarder = Forwarder {
         listener,
-        backends,
+        options,
         clients: Clients::default(),
         upstreams: Vec::new(),
         postman: Postman::new(trains),
@@ -51,7 +47,7 @@ impl Forwarder<'_> {
         for n in 0..count {
             let Some((place, is_new)) = self.clients.place(inbox.datagram(n).1) else { continue };
             if is_new {
-                self.upstreams.push(open_upstream(place, self.backends)?);
+                self.upstreams.push(open_upstream(place, self.options)?);
             }
             places.push((place, n));
         }

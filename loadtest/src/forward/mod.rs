@@ -3,7 +3,10 @@
 //! answers find their way back. What a balancer takes more than this is the price of knowing SIP.
 
 mod mmsg;
+mod train;
 mod uring;
+
+pub(crate) use train::Coupling;
 
 use socket2::{Domain, Socket, Type};
 use std::io;
@@ -31,6 +34,10 @@ pub(crate) struct Options {
     pub(crate) listen: SocketAddrV4,
     pub(crate) backends: Vec<SocketAddrV4>,
     pub(crate) engine: Engine,
+    /// What io_uring's forwarder sends to backends as one; towards clients it never does.
+    pub(crate) coupling: Coupling,
+    /// Sockets towards backends are connected.
+    pub(crate) connected: bool,
 }
 
 /// Forwards until the process is ended.
@@ -38,11 +45,9 @@ pub(crate) fn forward(options: &Options) -> io::Result<()> {
     let listener = open(options.listen)?;
     eprintln!("forwarding from {} to {:?}", options.listen, options.backends);
     match options.engine {
-        Engine::Mmsg => mmsg::run(listener, &options.backends, crate::kernel::Trains::Off),
-        Engine::MmsgTrains => {
-            mmsg::run(listener, &options.backends, crate::kernel::Trains::EqualSizes)
-        }
-        Engine::Uring => uring::run(listener, &options.backends),
+        Engine::Mmsg => mmsg::run(listener, options, crate::kernel::Trains::Off),
+        Engine::MmsgTrains => mmsg::run(listener, options, crate::kernel::Trains::EqualSizes),
+        Engine::Uring => uring::run(listener, options),
     }
 }
 
@@ -65,9 +70,12 @@ impl Clients {
 }
 
 /// The socket of the client at this place towards its backend.
-fn open_upstream(place: usize, backends: &[SocketAddrV4]) -> io::Result<UdpSocket> {
+fn open_upstream(place: usize, options: &Options) -> io::Result<UdpSocket> {
     let socket = open(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
-    socket.connect(SocketAddr::V4(backends[place % backends.len()]))?;
+    if options.connected {
+        let backends = &options.backends;
+        socket.connect(SocketAddr::V4(backends[place % backends.len()]))?;
+    }
     Ok(socket)
 }
 

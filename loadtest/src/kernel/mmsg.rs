@@ -228,7 +228,7 @@ fn train(datagrams: &[(&[u8], Option<SocketAddrV4>)]) -> usize {
 }
 
 /// A control message SOL_UDP, UDP_SEGMENT, u16: cmsghdr is a length and two ints.
-fn segment_size(size: u16) -> [u64; CONTROL_WORDS] {
+pub(super) fn segment_size(size: u16) -> [u64; CONTROL_WORDS] {
     let length = (size_of::<libc::cmsghdr>() + size_of::<u16>()) as u64;
     let (level, kind) = (libc::SOL_UDP as u32, libc::UDP_SEGMENT as u32);
     let mut pair = [0; 8];

@@ -4,11 +4,13 @@
 
 mod mmsg;
 mod poll;
+mod train;
 mod uring;
 
 pub(crate) use mmsg::{Inbox, Postman, Trains};
 pub(crate) use poll::{Interest, wait_readable};
-pub(crate) use uring::{Completion, Uring};
+pub(crate) use train::{SEGMENT_SIZE_MAX, SEGMENTS_MAX};
+pub(crate) use uring::{Completion, Datagram, Uring};
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 

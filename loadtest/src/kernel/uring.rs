@@ -4,6 +4,7 @@
 //! In between a [`Slot`] stands for it: there is one at most, and it is used up by what ends the time
 //! in between.
 
+use super::train::Train;
 use super::{NAME_LENGTH, from_name, to_name};
 use io_uring::types::{BufRingEntry, Fixed, RecvMsgOut};
 use io_uring::{CompletionQueue, EnterFlags, IoUring, SubmissionQueue, Submitter};
@@ -27,6 +28,7 @@ const PAGE: usize = 4096;
 
 const RECEIVE: u64 = 0;
 const SEND: u64 = 1 << 32;
+const TRAIN: u64 = 2 << 32;
 
 /// A filled slot that is ours just now.
 pub(crate) struct Slot(u16);
@@ -46,7 +48,7 @@ pub(crate) struct Datagram {
     pub(crate) slot: Slot,
     pub(crate) from: Option<SocketAddrV4>,
     start: u32,
-    length: u32,
+    pub(crate) length: u32,
 }
 
 pub(crate) struct Uring {
@@ -59,6 +61,12 @@ pub(crate) struct Uring {
     /// Which sockets are received from with the sender's address.
     with_address: Vec<bool>,
     header: Box<libc::msghdr>,
+    /// Trains under way, and those whose parts can be used again.
+    #[allow(clippy::vec_box)] // the kernel reads them by address: they stay where they are
+    trains: Vec<Box<Train<Datagram>>>,
+    idle_trains: Vec<u32>,
+    /// Sockets on which the kernel has refused a train.
+    refuses_trains: Vec<bool>,
     _sockets: Vec<UdpSocket>,
     tail: u16,
 }
@@ -98,6 +106,9 @@ impl Uring {
             memory,
             names: vec![nobody; usize::from(SLOTS)].into(),
             with_address: vec![false; sockets.len()],
+            refuses_trains: vec![false; sockets.len()],
+            trains: Vec::new(),
+            idle_trains: Vec::new(),
             header,
             _sockets: sockets,
             tail: 0,
@@ -128,6 +139,40 @@ impl Uring {
             send = send.dest_addr((&raw const *name).cast()).dest_addr_len(NAME_LENGTH);
         }
         self.push(&send.build().user_data(SEND | u64::from(slot.0)));
+    }
+
+    /// Sends datagrams on in their order as one UDP_SEGMENT send, each but the last padded to the
+    /// longest; `to` is `None` on a connected socket. The slots go back by themselves. Where the kernel
+    /// has no such sends they leave one by one, from then on.
+    ///
+    /// # Panics
+    /// If there are more than [`super::train::SEGMENTS_MAX`].
+    pub(crate) fn send_train(
+        &mut self,
+        file: u32,
+        datagrams: &mut Vec<Datagram>,
+        to: Option<SocketAddrV4>,
+    ) {
+        if datagrams.len() < 2 || self.refuses_trains[file as usize] {
+            datagrams.drain(..).for_each(|datagram| self.send(file, datagram, to));
+            return;
+        }
+        let place = self.idle_trains.pop().unwrap_or_else(|| {
+            self.trains.push(Box::default());
+            self.trains.len() as u32 - 1
+        });
+        let train = &mut self.trains[place as usize];
+        let bytes = |datagram: &Datagram| {
+            self.memory.bytes(datagram.slot.0)[datagram.start as usize..]
+                [..datagram.length as usize]
+                .as_ptr_range()
+        };
+        let header = train.load(file, to, datagrams, bytes);
+        let entry = opcode::SendMsg::new(Fixed(file), header)
+            .flags(libc::MSG_DONTWAIT as u32)
+            .build()
+            .user_data(TRAIN | u64::from(place));
+        self.push(&entry);
     }
 
     /// Offers a slot to the kernel again.
@@ -163,7 +208,11 @@ impl Uring {
                 self.completions.next()?
             }
         };
-        Some(if entry.user_data() & SEND == 0 { self.received(&entry) } else { self.sent(&entry) })
+        Some(match entry.user_data() & !u64::from(u32::MAX) {
+            RECEIVE => self.received(&entry),
+            TRAIN => self.train_sent(&entry),
+            _ => self.sent(&entry),
+        })
     }
 
     fn received(&mut self, entry: &cqueue::Entry) -> Completion {
@@ -194,6 +243,22 @@ impl Uring {
 
     fn sent(&mut self, entry: &cqueue::Entry) -> Completion {
         self.give_back(Slot(entry.user_data() as u16));
+        Completion::Sent
+    }
+
+    fn train_sent(&mut self, entry: &cqueue::Entry) -> Completion {
+        let place = entry.user_data() as u32;
+        let train = &mut self.trains[place as usize];
+        let (file, to) = (train.file, train.to);
+        let mut carried = std::mem::take(&mut train.carried);
+        // No UDP_SEGMENT here, or segments larger than the way allows: told once.
+        if matches!(-entry.result(), libc::EINVAL | libc::EIO | libc::EMSGSIZE) {
+            self.refuses_trains[file as usize] = true;
+            carried.drain(..).for_each(|datagram| self.send(file, datagram, to));
+        }
+        carried.drain(..).for_each(|datagram| self.give_back(datagram.slot));
+        self.trains[place as usize].carried = carried;
+        self.idle_trains.push(place);
         Completion::Sent
     }
 
@@ -305,4 +370,87 @@ fn zeroed(layout: Layout) -> NonNull<u8> {
     // SAFETY: no layout here has the size 0.
     let start = unsafe { alloc_zeroed(layout) };
     NonNull::new(start).unwrap_or_else(|| handle_alloc_error(layout))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    fn socket() -> (UdpSocket, SocketAddrV4) {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        socket.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+        let SocketAddr::V4(address) = socket.local_addr().unwrap() else { panic!() };
+        (socket, address)
+    }
+
+    /// Lets `count` datagrams come in at file 0.
+    fn received(ring: &mut Uring, count: usize) -> Vec<Datagram> {
+        let mut datagrams = Vec::new();
+        while datagrams.len() < count {
+            match ring.next() {
+                Some(Completion::Received { datagram, .. }) => datagrams.push(datagram),
+                Some(_) => {}
+                None => ring.turn().unwrap(),
+            }
+        }
+        datagrams
+    }
+
+    /// Takes turns until `count` sends are over.
+    fn sent(ring: &mut Uring, mut count: u32) {
+        while count > 0 {
+            ring.turn().unwrap();
+            while let Some(completion) = ring.next() {
+                count -= u32::from(matches!(completion, Completion::Sent));
+            }
+        }
+    }
+
+    #[test]
+    fn a_train_arrives_in_order_and_padded_and_gives_its_slots_back() {
+        let ((inside, at), (outside, _), (sink, to)) = (socket(), socket(), socket());
+        let mut ring = Uring::open(vec![inside, outside]).unwrap();
+        ring.arm(0, true);
+        let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        // More than there are slots for, if they did not come back.
+        for round in 0..100 {
+            let messages = [vec![b'a'; 40], vec![b'b'; 70], vec![b'c'; 10]];
+            messages.iter().for_each(|bytes| assert!(client.send_to(bytes, at).is_ok()));
+            let mut datagrams = received(&mut ring, 3);
+            ring.send_train(1, &mut datagrams, Some(to));
+            assert!(datagrams.is_empty());
+            sent(&mut ring, 1);
+            for (bytes, padded) in messages.iter().zip([70, 70, 10]) {
+                let mut came = [0; 100];
+                let length = sink.recv(&mut came).unwrap();
+                assert_eq!((&came[..bytes.len()], length), (&bytes[..], padded), "{round}");
+                assert!(came[bytes.len()..length].iter().all(|byte| *byte == b'\n'));
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_refuses_as_a_train_leaves_one_by_one() {
+        let ((inside, at), (outside, _), (sink, to)) = (socket(), socket(), socket());
+        let mut ring = Uring::open(vec![inside, outside]).unwrap();
+        // UDP_SEGMENT needs a checksum: EIO without.
+        let (one, name) = (1 as libc::c_int, libc::SO_NO_CHECK);
+        let fd = ring._sockets[1].as_raw_fd();
+        // SAFETY: the option takes an int, which is read during the call.
+        let result =
+            unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, name, (&raw const one).cast(), 4) };
+        assert_eq!(result, 0);
+        ring.arm(0, true);
+        let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        for (lengths, sends) in [([40, 70], 3), ([30, 20], 2)] {
+            lengths.iter().for_each(|&n| assert!(client.send_to(&vec![b'x'; n], at).is_ok()));
+            let mut datagrams = received(&mut ring, 2);
+            ring.send_train(1, &mut datagrams, Some(to));
+            sent(&mut ring, sends); // the train that was refused is one
+            let mut came = [0; 100];
+            assert_eq!(lengths.map(|_| sink.recv(&mut came).unwrap()), lengths);
+        }
+        assert!(ring.refuses_trains[1]);
+    }
 }
