@@ -30,13 +30,17 @@ use crate::limits::MESSAGE_SIZE_MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileIndex(pub(crate) u32);
 
+/// Receives that one turn may arm again without submitting in between.
+const ARMED_IN_A_TURN: u32 = 64;
+
 /// How many buffers a worker has.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
     /// Receive slots, a power of two. Small on purpose: the slots are used in turn, so all of them
     /// pass through the cache; bursts wait in the socket's receive buffer instead.
     pub(crate) receive_slots: u16,
-    /// Send slots: sends of one `enter`.
+    /// Send slots: sends of one `enter`. What a turn receives fits, and half as much again that is
+    /// handed over or sent by itself; more than that submits in between.
     pub(crate) send_slots: u16,
     /// The longest datagram that fits a slot, bytes.
     pub(crate) message_size: usize,
@@ -47,12 +51,13 @@ pub(crate) struct Sizes {
 impl Sizes {
     /// What a worker uses.
     pub(crate) const fn of_a_worker(peers: u32) -> Self {
-        Self { receive_slots: 256, send_slots: 256, message_size: MESSAGE_SIZE_MAX, peers }
+        Self { receive_slots: 256, send_slots: 384, message_size: MESSAGE_SIZE_MAX, peers }
     }
 
-    /// Entries of the submission queue: a turn's sends; more than that submits in between.
+    /// Entries of the submission queue: a turn's sends, and the receives that have ended when those used
+    /// all slots; more than that submits in between.
     pub(crate) fn submissions(&self) -> u32 {
-        u32::from(self.send_slots).next_power_of_two()
+        (u32::from(self.send_slots) + ARMED_IN_A_TURN).next_power_of_two()
     }
 
     /// Entries of the completion queue: all that can be outstanding at once. A received datagram

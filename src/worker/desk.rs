@@ -77,7 +77,12 @@ pub(super) struct Desk<C> {
     pub(super) waiting: Vec<Sender<()>>,
     /// The control thread has an order for this worker.
     pub(super) called: bool,
+    /// The core may have more to send by itself than the last turn has asked for.
+    pub(super) more_is_due: bool,
 }
+
+/// What the core may send by itself in a turn.
+pub(super) const POLLS_PER_TURN: usize = 64;
 
 impl<C: Core> Desk<C> {
     /// A datagram from a socket: handles it, or gives it to the worker that owns its Call-ID.
@@ -176,9 +181,11 @@ impl<C: Core> Desk<C> {
         part(bytes, span).and_then(|call_id| self.core.pinned(now, call_id))
     }
 
-    /// What the core has to send without a message having come: retries, and what follows them.
+    /// What the core has to send without a message having come: retries, and what follows them. Not all
+    /// at once when a backend has died and thousands of requests are due: what comes in goes on.
     pub(super) fn poll(&mut self, now: Now) -> io::Result<()> {
-        loop {
+        self.more_is_due = false;
+        for _ in 0..POLLS_PER_TURN {
             let Some(slot) = self.take_slot()? else { return Ok(()) };
             let out = self.driver.message(&slot);
             let verdict = self.core.poll(now, &self.pool, out);
@@ -195,6 +202,8 @@ impl<C: Core> Desk<C> {
                 }
             }
         }
+        self.more_is_due = true;
+        Ok(())
     }
 
     #[inline]
@@ -329,7 +338,7 @@ impl<C: Core> Desk<C> {
     /// ([`Desk::take_slot`]), maybe behind its last look at what came: to wait then would be to wait for
     /// datagrams with all receive slots full and no receive armed.
     pub(super) fn is_clear(&self) -> bool {
-        self.received.is_empty() && self.ended.is_empty() && !self.called
+        self.received.is_empty() && self.ended.is_empty() && !self.called && !self.more_is_due
     }
 
     fn receive_ended(&mut self, file: FileIndex, errno: Errno) -> io::Result<()> {

@@ -173,6 +173,7 @@ fn build<C: Core>(
         closing: Vec::new(),
         waiting: Vec::new(),
         called: false,
+        more_is_due: false,
     };
     Ok(Worker {
         desk,

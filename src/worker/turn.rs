@@ -28,7 +28,7 @@ use std::time::Duration;
 pub(super) const RECORD_SIZE_MAX: usize = HEADER_SIZE + MESSAGE_SIZE_MAX;
 
 /// Records taken from all hand-off rings in a turn: as many as a turn receives at most.
-const RECORDS_PER_TURN: usize = 256;
+pub(super) const RECORDS_PER_TURN: usize = 256;
 
 /// The longest wait while requests wait for an answer: how late failover and retransmissions may be.
 const POLL_MS: u64 = 50;

@@ -154,6 +154,16 @@ fn a_worker_does_not_wait_with_datagrams_in_its_hands() {
     workers.stop();
 }
 
+#[test]
+fn what_is_due_in_masses_is_sent_a_part_a_turn_without_waiting_between() {
+    // Ten seconds' patience for forty turns, each of which would wait a second.
+    let rig = rig(1, host());
+    let client = rig.client();
+    let count = 40 * POLLS_PER_TURN;
+    client.send_to(format!("x\nlater {count}").as_bytes(), rig.listener).unwrap();
+    rig.wait_until("all sent", |rig| rig.sum(|cells| &cells.datagrams_sent) == count as u64);
+}
+
 /// A client whose datagrams one worker receives, and a Call-ID that the other one owns.
 fn crossing(rig: &Rig) -> (UdpSocket, String) {
     let client = rig.client();

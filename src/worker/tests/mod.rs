@@ -10,8 +10,9 @@ mod listeners;
 
 use super::backends::CONNECT_AFTER;
 use super::core::Core;
+use super::desk::POLLS_PER_TURN;
 use super::{Answer, Plan, StartError, Workers, start};
-use crate::io::socket;
+use crate::io::{Sizes, socket};
 use crate::metrics::{BackendOutcome, Cell, Cells};
 use crate::pool::{BackendId, BackendSlot, BackendSpec, Intake, Load, Policy, Pool, State};
 use crate::proxy::{
@@ -31,13 +32,22 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(10);
 const LISTENER: SocketIndex = SocketIndex(0);
 
+/// Messages that one turn deals with at most: a slot is received into once a turn.
+const HANDLED_PER_TURN: usize =
+    Sizes::of_a_worker(0).receive_slots as usize + super::turn::RECORDS_PER_TURN;
+
 struct Script {
     settings: Arc<Settings>,
+    /// Messages that are still to be sent by itself, and where to.
+    later: Option<(usize, Egress)>,
+    /// What this turn has dealt with, and sent by itself. The core is asked to sweep once a turn.
+    handled: usize,
+    polled: usize,
 }
 
 impl Script {
     fn new(settings: Arc<Settings>, _keys: [u64; 4]) -> Self {
-        Self { settings }
+        Self { settings, later: None, handled: 0, polled: 0 }
     }
 
     fn egress(&self) -> SocketIndex {
@@ -69,6 +79,8 @@ impl Core for Script {
         bytes: &[u8],
         out: &mut [u8],
     ) -> Verdict {
+        self.handled += 1;
+        assert!(self.handled <= HANDLED_PER_TURN, "a turn goes on and on");
         let mut lines = bytes.split(|byte| *byte == b'\n');
         let _call_id = lines.next();
         let command = String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
@@ -113,6 +125,10 @@ impl Core for Script {
                 std::thread::sleep(Duration::from_millis(300));
                 reply(write(out, "back again"))
             }
+            ("later", count) => {
+                self.later = Some((count.parse().unwrap(), back));
+                Verdict::Absorb(Absorb::KeepAlive)
+            }
             ("die", _) => panic!("as the message wished"),
             ("draining", _) => reply(write(out, &self.settings.draining.to_string())),
             ("quiet", _) => Verdict::Absorb(Absorb::KeepAlive),
@@ -120,8 +136,13 @@ impl Core for Script {
         }
     }
 
-    fn poll(&mut self, _now: Now, _pool: &Pool, _out: &mut [u8]) -> Option<Verdict> {
-        None
+    fn poll(&mut self, _now: Now, _pool: &Pool, out: &mut [u8]) -> Option<Verdict> {
+        let (count, egress) = self.later.as_mut().filter(|(count, _)| *count > 0)?;
+        *count -= 1;
+        self.polled += 1;
+        assert!(self.polled <= POLLS_PER_TURN, "a turn sends on and on");
+        let len = write(out, &count.to_string());
+        Some(Verdict::Reply { egress: *egress, len, answer: OwnAnswer::Options })
     }
 
     fn is_waiting(&self) -> bool {
@@ -138,7 +159,9 @@ impl Core for Script {
         (call_id != b"unknown").then(|| BackendId(u32::from(self.number())))
     }
 
-    fn handle_timeout(&mut self, _now: Now) {}
+    fn handle_timeout(&mut self, _now: Now) {
+        (self.handled, self.polled) = (0, 0);
+    }
 
     fn pins(&self) -> usize {
         11
