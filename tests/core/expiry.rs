@@ -10,7 +10,7 @@ const FREED_MAX: usize = 256;
 #[test]
 fn calls_that_run_out_in_one_second_are_freed_turn_by_turn_and_without_traffic_too() {
     let mut settings = settings();
-    (settings.pins_max, settings.transactions_max) = (10 * CALLS, 10 * CALLS);
+    (settings.pins_max, settings.transactions_max) = (2 * CALLS, 2 * CALLS);
     let mut world = World::with(settings, backends());
     for number in 0..CALLS {
         let call_id = format!("call-{number}");

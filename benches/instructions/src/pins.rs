@@ -162,12 +162,12 @@ fn chain(table: &PinTable, id: impl Fn(u64) -> [u8; 53]) {
 
 /// A tenth of all pins runs out in one second, and later all others, which shows what removals cost.
 fn expiry(tables: &mut [PinTable], storm: usize) {
-    let most = Sweep { looks: 4096, removals: 256 };
-    let mut slices = Times::new("sweep, 4096 looks, 256 removals");
+    let most = Sweep { looks: 2048, removals: 256 };
+    let mut slices = Times::new("sweep, 2048 looks, 256 removals");
     let mut freed = 0;
     let began = Instant::now();
     for table in &mut *tables {
-        for _ in 0..table.slots() / 4096 + storm / 256 + 2 {
+        for _ in 0..table.slots() / 2048 + storm / 256 + 2 {
             freed += slices.of(|| table.sweep(40, most));
         }
     }
@@ -179,7 +179,7 @@ fn expiry(tables: &mut [PinTable], storm: usize) {
     assert!(freed >= storm);
     let all_out = 1 + IDLE.dialog_s;
     let mut slices = Times::new("the same, all others out");
-    let mut unbounded = Times::new("sweep, 4096 looks, all others out");
+    let mut unbounded = Times::new("sweep, 2048 looks, all others out");
     for _ in 0..500 {
         slices.of(|| tables[0].sweep(all_out, most));
         unbounded.of(|| tables[0].sweep(all_out, Sweep { removals: usize::MAX, ..most }));
