@@ -366,6 +366,10 @@ impl Proxy {
 fn strip_maddr(addresses: &Addresses, request: &Request<'_>, edits: &mut Edits) {
     let bytes = request.message.bytes;
     let Some(uri) = &request.sip_uri else { return };
+    // Most have none, and it shows at once.
+    if memchr::memchr2(b'm', b'M', uri.params.of(bytes)).is_none() {
+        return;
+    }
     let Some(maddr) = uri.param(bytes, b"maddr") else { return };
     let Some(host) = maddr.value.filter(|host| addresses.is_our_host(host.of(bytes))) else {
         return;

@@ -196,7 +196,7 @@ impl<'a> Message<'a> {
         let (start, end) = (value.start as usize, value.end as usize);
         let space = find(self.bytes, start, end, *b" \t\r\n").ok_or(Fault::CSeq)?;
         let sequence = number(&self.bytes[start..space], (1 << 31) - 1).ok_or(Fault::CSeq)?;
-        let method = trim(self.bytes, Span::new(space, end));
+        let method = trim(self.bytes, Span::new(space + 1, end));
         Ok((sequence, method))
     }
 
@@ -260,23 +260,10 @@ fn start_line(bytes: &[u8], line_end: usize) -> Option<Start> {
     if line.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/")) {
         return Some(status_line(line));
     }
-    usual_request_line(bytes, end).or_else(|| request_line(line))
-}
-
-/// A line that is as it should be, in three searches; [`request_line`] says what is wrong with others.
-#[inline]
-fn usual_request_line(bytes: &[u8], end: usize) -> Option<Start> {
-    let method_end = find(bytes, 0, end, *b" ")?;
-    let is_method = method_end > 0 && bytes[..method_end].iter().copied().all(is_token);
-    let uri_start = method_end + 1;
-    let uri_end = find(bytes, uri_start, end, *b" \t\r<>")?;
-    let has_scheme = find(bytes, uri_start, uri_end, *b":")? > uri_start;
-    let uri = Span::new(uri_start, uri_end);
-    (is_method && has_scheme && bytes[uri_end..end] == *b" SIP/2.0").then_some(Start::Request {
-        method: Span::new(0, method_end),
-        uri,
-        fault: None,
-    })
+    match usual::request_line(bytes, end) {
+        Some((method, uri)) => Some(Start::Request { method, uri, fault: None }),
+        None => request_line(line),
+    }
 }
 
 fn status_line(line: &[u8]) -> Start {
@@ -297,7 +284,7 @@ fn status_line(line: &[u8]) -> Start {
 
 /// RFC 3261 7.1: one space between the parts and none elsewhere. A line that is SIP but not so is
 /// kept with its fault, so that it can be answered.
-fn request_line(line: &[u8]) -> Option<Start> {
+pub(super) fn request_line(line: &[u8]) -> Option<Start> {
     let tidy = line.trim_ascii_end();
     let method_end = memchr::memchr(b' ', tidy)?;
     let version_start = memchr::memrchr(b' ', tidy)? + 1;
@@ -326,7 +313,7 @@ fn request_line(line: &[u8]) -> Option<Start> {
 }
 
 /// RFC 3261 25.1 token.
-fn is_token(byte: u8) -> bool {
+pub(super) fn is_token(byte: u8) -> bool {
     byte.is_ascii_uppercase() || byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte)
 }
 

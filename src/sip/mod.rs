@@ -110,8 +110,14 @@ fn is_name(name: &[u8], lower: &[u8]) -> bool {
 /// Without the linear white space (RFC 3261 25.1 LWS, folds included) at both ends.
 #[inline]
 pub fn trim(bytes: &[u8], span: Span) -> Span {
-    let mut text = span.of(bytes);
-    let mut start = span.start;
+    match span.of(bytes) {
+        [first, .., last] if *first > b' ' && *last > b' ' => span,
+        text => trimmed(text, span.start),
+    }
+}
+
+#[inline(never)]
+fn trimmed(mut text: &[u8], mut start: u32) -> Span {
     while let [b' ' | b'\t' | b'\r' | b'\n', rest @ ..] = text {
         text = rest;
         start += 1;

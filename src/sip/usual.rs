@@ -1,10 +1,13 @@
-//! Via, tags and URIs as nearly everybody writes them: read in one walk over the bytes that part them.
+//! Request lines, Via, tags and URIs as nearly everybody writes them: read in one walk over the bytes
+//! that part them.
 //!
-//! What is read here is just what [`Via::parse_any`], [`super::NameAddr`] and [`Uri::parse_any`] read.
+//! What is read here is just what [`super::message::request_line`], [`Via::parse_any`],
+//! [`super::NameAddr`] and [`Uri::parse_any`] read.
 //! `None` says nothing but that it is for them: there is white space, a quote, a bracket or another
 //! thing to mind.
 
 use super::marks::{Marked, Marks, is, is_within};
+use super::message::is_token;
 use super::{Param, Span, Uri, Via, is_name, number};
 use wide::u8x16;
 
@@ -29,6 +32,24 @@ impl Marked for Bracket {
     fn among(block: u8x16) -> u8x16 {
         is(block, b'"') | is(block, b'\\') | is_within(block, b';', b'>')
     }
+}
+
+/// Method and Request-URI of a request line without fault, which ends at `end`.
+#[inline]
+pub(super) fn request_line(bytes: &[u8], end: usize) -> Option<(Span, Span)> {
+    let mut marks = Marks::<Separator>::new(bytes, 0, end);
+    let method_end = marks.next()?;
+    let is_method = method_end > 0 && bytes[..method_end].iter().copied().all(is_token);
+    let colon = marks.next()?;
+    let uri_start = method_end + 1;
+    let has_scheme = colon > uri_start && bytes[colon] == b':';
+    if !is_method || bytes[method_end] != b' ' || !has_scheme {
+        return None;
+    }
+    let uri_end =
+        marks.find(|at| matches!(bytes[*at], b' ' | b'\t' | b'\r' | b'\n' | b'<' | b'>'))?;
+    (bytes[uri_end..end] == *b" SIP/2.0")
+        .then(|| (Span::new(0, method_end), Span::new(uri_start, uri_end)))
 }
 
 /// The first value of a Via row.
@@ -184,9 +205,11 @@ fn param<M: Marked>(bytes: &[u8], at: usize, marks: &mut Marks<'_, M>) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sip::{NameAddr, Values};
+    use crate::sip::message::request_line as any_request_line;
+    use crate::sip::{NameAddr, Start, Values};
     use proptest::prelude::*;
 
+    const LINE: &str = "INVITE sip:+49301@a.example:5070;user=phone SIP/2.0";
     const VIA: &str = "SIP/2.0/UDP 192.0.2.1:5060;rport;branch=z9hG4bKabc";
     const FROM: &str = "\"Alice\" <sip:alice@a.example;user=phone>;x=y;tag=1";
     const URI: &str = "sip:+49301@a.example:5070;user=phone;lr";
@@ -206,6 +229,11 @@ mod tests {
 
     #[test]
     fn the_usual_is_read_here() {
+        for line in [LINE, "OPTIONS tel:1 SIP/2.0", "A sip:[::1]?x=\"y\" SIP/2.0"] {
+            let (method, uri) = request_line(line.as_bytes(), line.len()).expect(line);
+            let found = Start::Request { method, uri, fault: None };
+            assert_eq!(Some(found), any_request_line(line.as_bytes()));
+        }
         for text in [
             VIA,
             "SIP/2.0/TCP a.example",
@@ -253,10 +281,17 @@ mod tests {
 
         #[test]
         fn what_is_read_here_is_what_the_whole_parsers_read(
+            (line_text, line_span) in changed(LINE),
             (via_text, via_span) in changed(VIA),
             (from_text, from_span) in changed(FROM),
             (uri_text, uri_span) in changed(URI),
         ) {
+            let line = &line_text[line_span.start as usize..];
+            let line = &line[..line.len().min(line_span.len())];
+            if let Some((method, uri)) = request_line(line, line.len()) {
+                let found = Start::Request { method, uri, fault: None };
+                prop_assert_eq!(Some(found), any_request_line(line));
+            }
             if let Some(found) = via(&via_text, via_span) {
                 let value = Values::new(&via_text, via_span).next().expect("a value");
                 prop_assert_eq!(Some(found), Via::parse_any(&via_text, value));
