@@ -7,6 +7,7 @@
 //! 4. Out comes a [`Config`] with warnings, or a [`Report`] of everything that is wrong.
 
 mod address;
+mod agreement;
 mod diff;
 mod dns;
 mod file;

@@ -108,6 +108,7 @@ impl Balancer {
         let ids: Vec<_> = pool.load().backends().iter().map(|backend| backend.id).collect();
         let cells: Vec<_> = (0..workers).map(|_| Arc::new(Cells::new(ids.clone()))).collect();
         let reloads = Arc::new(Reloads::new(started));
+        reloads.hash.set(config.agreement());
         let probes = Arc::new(Probes::default());
         let kernel_drops = Mutex::new(KernelDrops::default());
         let socket_drops = Arc::new(SocketDrops::default());

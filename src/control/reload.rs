@@ -117,6 +117,7 @@ impl Balancer {
         self.change_message_log(message_log);
         resolve::show(&next.names, &self.lookups);
         next.fleet.log_since(live.fleet.noted());
+        self.reloads.hash.set(next.config.agreement());
         *live = next;
         Ok(diff)
     }

@@ -59,6 +59,8 @@ metrics! {
     CONFIG_LAST_RELOAD_TIMESTAMP = Gauge "sipring_config_last_reload_timestamp_seconds" []
         "Unix time at which a configuration was last loaded with success.";
 
+    CONFIG_HASH = Gauge "sipring_config_hash" []
+        "Equal on nodes with the same pools, rules, seed and keys; addresses and limits of a node do not count.";
     CONFIG_DRIFT = Gauge "sipring_config_drift" []
         "Things set at run time against the configuration: administrative states and weights of backends.";
     DNS_LOOKUPS = Counter "sipring_dns_lookups_total" ["result"]

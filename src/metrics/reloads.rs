@@ -16,6 +16,8 @@ pub struct Reloads {
     pub last_successful: Cell,
     /// Unix time of the last success, seconds.
     pub last_success_s: Cell,
+    /// [`crate::config::Config::agreement`].
+    pub hash: Cell,
     /// What was set at run time against the configuration: administrative states and weights.
     pub drift: Cell,
 }
@@ -34,6 +36,7 @@ impl Reloads {
             failed: zero(),
             last_successful,
             last_success_s,
+            hash: zero(),
             drift: zero(),
         }
     }

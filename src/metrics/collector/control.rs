@@ -19,6 +19,7 @@ impl Scrape {
             ),
             single(declared::CONFIG_LAST_RELOAD_SUCCESSFUL, count(&reloads.last_successful)),
             single(declared::CONFIG_LAST_RELOAD_TIMESTAMP, count(&reloads.last_success_s)),
+            single(declared::CONFIG_HASH, count(&reloads.hash)),
             single(declared::CONFIG_DRIFT, count(&reloads.drift)),
         ]
     }
