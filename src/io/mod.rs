@@ -71,6 +71,7 @@ impl Sizes {
             + receives_and_cancels
             + doorbells
             + stop;
-        sum.next_power_of_two()
+        // The kernel refuses fewer than there are submissions.
+        sum.next_power_of_two().max(self.submissions())
     }
 }
