@@ -20,6 +20,7 @@
 
 mod kept;
 mod recent;
+mod repeats;
 mod wheel;
 
 use super::reason::{Answer, FailoverCause as Cause, Method};
@@ -28,6 +29,7 @@ use super::{Ingress, Silent};
 use crate::pool::BackendId;
 use kept::{Kept, Phase, Table};
 use recent::Recent;
+use repeats::Repeats;
 use std::collections::VecDeque;
 use std::ops::Range;
 use wheel::Wheel;
@@ -81,8 +83,10 @@ pub(super) enum Work {
     Retry(KeptSlot, Cause),
     /// Send the current attempt again (RFC 3261 17.1.1.2 timer A).
     Again(KeptSlot),
-    /// Cancel this attempt.
+    /// Cancel this attempt, or repeat that (timer E).
     Cancel(KeptSlot, BackendId),
+    /// Give our own answer again (timer G).
+    Answer(KeptSlot, Answer),
 }
 
 /// The kept requests of a shard.
@@ -92,7 +96,7 @@ pub(super) struct Failover {
     table: Table,
     wheel: Wheel,
     recent: Recent,
-    /// Work that is due now. Bounded: one retry and one cancel for each entry.
+    /// Work that is due now: a retry, an answer or CANCELs of each entry.
     work: VecDeque<Work>,
     /// Who was silent, to be told. Bounded: once for each entry between two looks.
     silent: Vec<Silent>,
@@ -106,7 +110,7 @@ impl Failover {
             table: Table::new(kept_max),
             wheel: Wheel::new(kept_max),
             recent: Recent::new(kept_max),
-            work: VecDeque::with_capacity(2 * kept_max),
+            work: VecDeque::with_capacity((1 + TRIES_MAX) * kept_max),
             silent: Vec::with_capacity(kept_max),
         }
     }
@@ -156,9 +160,10 @@ impl Failover {
             resends: false,
             interval_ms: 0,
             silent_until_ms,
+            repeats: Repeats::NONE,
             ..*entry
         };
-        self.wheel.schedule(slot.index, silent_until_ms);
+        self.wake(slot, silent_until_ms);
         fits || !wanted
     }
 
@@ -199,6 +204,9 @@ impl Failover {
         now_ms: u64,
     ) -> Fate {
         let Some(slot) = self.table.find(key) else { return Fate::Forward };
+        if status >= 200 {
+            self.table.entry(slot).end_cancel(backend);
+        }
         let entry = self.table.get(slot);
         let is_late = entry.tried > 1 && entry.current() != backend;
         if is_late || entry.answer.is_some() {
@@ -209,7 +217,7 @@ impl Failover {
                 if entry.phase == Phase::Silent {
                     let entry = self.table.entry(slot);
                     (entry.phase, entry.resends) = (Phase::Proceeding, true);
-                    self.wheel.schedule(slot.index, now_ms + LINGER_MS);
+                    self.wake(slot, now_ms + LINGER_MS);
                 }
                 Fate::Forward
             }
@@ -220,7 +228,7 @@ impl Failover {
             _ => {
                 // The caller's CANCEL may have come to this backend before the request did.
                 if entry.is_invite && entry.cancelled && entry.tried > 1 && status < 200 {
-                    self.work.push_back(Work::Cancel(slot, backend));
+                    self.cancel(slot, backend, now_ms);
                 }
                 if status >= 300 {
                     self.table.entry(slot).failed_at = Some(backend);
@@ -235,24 +243,28 @@ impl Failover {
     /// A late response of an abandoned attempt: RFC 3261 16.7 item 5 forwards every 2xx to INVITE,
     /// and one that is the first answer at all; the rest ends here.
     fn abandoned(&mut self, slot: KeptSlot, backend: BackendId, status: u16, now_ms: u64) -> Fate {
-        let entry = self.table.get(slot);
-        let is_first = entry.phase != Phase::Answered;
-        if entry.phase != Phase::Silent {
+        let is_first = self.table.get(slot).phase != Phase::Answered;
+        if self.table.get(slot).phase != Phase::Silent {
             // It repeats its final response for 64*T1 from the first one on.
-            self.wheel.schedule(slot.index, now_ms + LINGER_MS);
+            self.wake(slot, now_ms + LINGER_MS);
         }
+        let entry = self.table.get(slot);
         match status {
-            ..=199 if entry.is_invite => Fate::Cancel(slot),
+            ..=199 if entry.is_invite => match self.begins_cancel(slot, backend, now_ms) {
+                true => Fate::Cancel(slot),
+                false => Fate::Absorb(slot),
+            },
             ..=199 => Fate::Absorb(slot),
             200..=299 if entry.is_invite || is_first => {
                 if is_first && entry.is_invite {
                     let current = entry.current();
-                    self.work.push_back(Work::Cancel(slot, current));
+                    self.cancel(slot, current, now_ms);
                 }
                 // The other is the abandoned one now: no failure, of it or of ours, follows this 2xx.
                 let entry = self.table.entry(slot);
                 entry.make_current(backend);
                 entry.answer = None;
+                entry.repeats.end_answer();
                 self.heard(slot, Phase::Answered, now_ms);
                 Fate::Adopt
             }
@@ -267,7 +279,7 @@ impl Failover {
             return self.let_go(slot, now_ms);
         }
         entry.phase = entry.phase.max(phase);
-        self.wheel.schedule(slot.index, now_ms + LINGER_MS);
+        self.wake(slot, now_ms + LINGER_MS);
     }
 
     /// A transport error towards these backends: every request that waits for the first word of one
@@ -315,15 +327,12 @@ impl Failover {
         }
     }
 
-    /// Between queueing and doing, the request may have been answered.
-    fn is_still_due(&self, work: Work) -> bool {
-        let (Work::Retry(slot, _) | Work::Again(slot) | Work::Cancel(slot, _)) = work;
-        let retries = matches!(work, Work::Retry(..));
-        self.table.is_kept(slot) && !(retries && self.table.get(slot).phase >= Phase::Ringing)
-    }
-
     fn timeout(&mut self, slot: KeptSlot, now_ms: u64) -> Option<Work> {
         let entry = self.table.get(slot);
+        if now_ms < entry.wake_ms {
+            self.repeat(slot, now_ms);
+            return None;
+        }
         if entry.phase != Phase::Silent {
             self.let_go(slot, now_ms);
             return None;
@@ -365,7 +374,7 @@ impl Failover {
             entry.interval_ms = (entry.interval_ms * 2).max(T1_MS);
             wake_ms = wake_ms.min(now_ms + entry.interval_ms);
         }
-        self.wheel.schedule(slot.index, wake_ms);
+        self.wake(slot, wake_ms);
     }
 
     /// No backend is left. Silence may be slowness: the caller's own timer decides, and the last
@@ -385,7 +394,10 @@ impl Failover {
             Cause::Refused | Cause::Unreachable => (Phase::Answered, Some(answer)),
         };
         let is_answered = entry.answer.is_some();
-        self.wheel.schedule(slot.index, now_ms + LINGER_MS);
+        if is_answered && entry.is_invite {
+            entry.repeats.begin_answer(now_ms);
+        }
+        self.wake(slot, now_ms + LINGER_MS);
         is_answered
     }
 

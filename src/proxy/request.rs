@@ -43,6 +43,7 @@ impl Proxy {
             Err(fault) => return self.refuse_broken(ingress, message, fault, out),
         };
         if request.method == Method::Ack && reply::is_own_ack(&self.signer, &request) {
+            self.acknowledged(&request);
             return Verdict::Absorb(Absorb::OwnAck);
         }
         if let Some(answer) = self.refusal(&request) {

@@ -32,6 +32,9 @@ impl Proxy {
                 Work::Cancel(slot, backend) => {
                     self.own_request(pool, slot, backend, "CANCEL", None, out)
                 }
+                Work::Answer(slot, answer) => self.with_copy(slot, |proxy, ingress, request| {
+                    Some(proxy.answer(ingress, request, answer, out))
+                }),
             };
             if verdict.is_some() {
                 return verdict;
@@ -96,6 +99,17 @@ impl Proxy {
             }
         }
         Ok(())
+    }
+
+    /// The ACK of an answer of our own: if it ended a failover, it is repeated no more.
+    pub(super) fn acknowledged(&mut self, request: &Request<'_>) {
+        if self.failover.is_empty() {
+            return;
+        }
+        let branch = request.via.branch.map(|branch| branch.of(request.message.bytes));
+        if let Some(key) = self.transactions.key(request.pin_key, request.cseq, branch) {
+            self.failover.acknowledged(key);
+        }
     }
 
     /// What becomes of a response: `None` if it goes upstream (as 500 if `status` says so).

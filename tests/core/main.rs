@@ -13,6 +13,7 @@ mod path;
 mod placing;
 mod record_route;
 mod reference;
+mod repeats;
 mod source;
 mod torture;
 mod untouched;

@@ -1,5 +1,6 @@
 //! The table of kept requests: a slot each, with room for the bytes. Made at start, never grows.
 
+use super::repeats::Repeats;
 use super::{COPY_MAX, KeptSlot, TRIES_MAX};
 use crate::pool::BackendId;
 use crate::proxy::transactions::TransactionKey;
@@ -55,6 +56,10 @@ pub(in crate::proxy) struct Kept {
     /// When the current attempt was sent first.
     pub(super) sent_ms: u64,
     pub(super) silent_until_ms: u64,
+    /// When its state is looked at next; for what is repeated it wakes before.
+    pub(super) wake_ms: u64,
+    /// What is sent again until it is answered.
+    pub(super) repeats: Repeats,
 }
 
 impl Kept {
@@ -68,6 +73,19 @@ impl Kept {
         let last = usize::from(self.tried) - 1;
         if let Some(place) = self.attempts[..last].iter().position(|other| *other == backend) {
             self.attempts.swap(place, last);
+            self.repeats.swap(place, last);
+        }
+    }
+
+    /// Which attempt went to this backend.
+    pub(super) fn attempt_at(&self, backend: BackendId) -> Option<usize> {
+        self.tried().iter().position(|other| *other == backend)
+    }
+
+    /// The INVITE at this backend has its final response: its CANCEL need not be repeated.
+    pub(super) fn end_cancel(&mut self, backend: BackendId) {
+        if let Some(attempt) = self.attempt_at(backend) {
+            self.repeats.end_cancel(attempt);
         }
     }
 
@@ -120,6 +138,8 @@ impl Table {
             interval_ms: 0,
             sent_ms: 0,
             silent_until_ms: 0,
+            wake_ms: 0,
+            repeats: Repeats::NONE,
         };
         // The keys are keyed hashes already; this one only spreads them.
         let hasher = ahash::RandomState::with_seeds(1, 2, 3, 4);
