@@ -3,7 +3,7 @@
 use crate::stage::{Stage, free_ports, load};
 use sipring::control::Failure;
 use std::net::{SocketAddr, UdpSocket};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 fn free(ip: &str) -> SocketAddr {
     SocketAddr::new(ip.parse().expect("an address"), free_ports(1))
@@ -25,9 +25,8 @@ fn calls_go_on_while_listeners_come_and_go() {
     let taken = UdpSocket::bind("127.0.0.3:0").unwrap();
     let refused = |result: Result<_, Failure>| assert!(result.is_err());
     let mut callers = Vec::new();
-    let (mut good, mut bad) = (0, 0);
-    let end = Instant::now() + Duration::from_secs(10);
-    while Instant::now() < end {
+    // 30 reloads; where the machine is not very slow that takes some ten seconds.
+    for _ in 0..6 {
         let reload = |text: &str| stage.balancer.reload(&load(text).unwrap());
         reload(&text(&names, &[second, third])).unwrap();
         assert_eq!(stage.balancer.listeners().len(), 3);
@@ -42,10 +41,8 @@ fn calls_go_on_while_listeners_come_and_go() {
         assert_eq!(stage.balancer.listeners(), [stage.listener]);
         stage.balancer.look();
         callers.extend(on);
-        (good, bad) = (good + 4, bad + 1);
         std::thread::sleep(Duration::from_millis(200));
     }
-    assert!(good > 20 && bad > 5, "{good} and {bad} reloads"); // 50 a minute would be 9
     for caller in callers {
         stage.finish(&caller);
     }
