@@ -9,7 +9,7 @@ use sipring::control::Admin;
 use sipring::pool::State;
 use stage::{PATIENCE, Stage, load, loopback};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[test]
 fn calls_go_on_through_reloads_in_quick_succession() {
@@ -31,32 +31,25 @@ fn calls_go_on_through_reloads_in_quick_succession() {
             .text(&["b1", "b2", "b3", "b4"], "")
             .replace("[[pool]]", "[[pool]]\npolicy = \"round-robin\""),
     ];
-    let (mut good, mut bad) = (0, 0);
-    let end = Instant::now() + Duration::from_secs(6);
-    for text in texts.iter().cycle() {
-        // 50 a minute would be one in 1.2 s.
-        if Instant::now() > end {
-            break;
-        }
+    const RELOADS: usize = 60;
+    // Where the machine is not very slow that takes some five seconds.
+    for text in texts.iter().cycle().take(RELOADS) {
         stage.balancer.reload(&load(text).unwrap()).unwrap();
-        good += 1;
         let own =
             text.replacen(&stage.backends[0].address().to_string(), &stage.listener.to_string(), 1);
         assert!(load(&own).is_err(), "a backend that is the balancer itself");
         stage.balancer.refuse_reload("a bad file");
-        bad += 1;
         let state = stage.balancer.pool();
         let b2 = state.backends().iter().find(|one| one.spec.name == "b2").unwrap();
         assert_eq!(b2.spec.state, State::Drained, "never enabled for an instant");
         std::thread::sleep(Duration::from_millis(50));
     }
-    assert!(good > 50, "{good} reloads");
     stage.finish(&caller);
     assert_eq!(drained.report().new_calls.value(), before, "b2 stayed drained");
     let text = stage.balancer.metrics().text().unwrap();
     for line in [
-        format!("sipring_config_reloads_total{{result=\"success\"}} {good}"),
-        format!("sipring_config_reloads_total{{result=\"failure\"}} {bad}"),
+        format!("sipring_config_reloads_total{{result=\"success\"}} {RELOADS}"),
+        format!("sipring_config_reloads_total{{result=\"failure\"}} {RELOADS}"),
         "sipring_config_last_reload_successful 0".to_owned(),
     ] {
         assert!(text.lines().any(|l| l == line), "no {line} in\n{text}");
