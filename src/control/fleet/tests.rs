@@ -4,8 +4,8 @@ use super::*;
 use crate::pool::Intake;
 use std::time::Duration;
 
-fn fleet() -> Fleet {
-    let spec = |name: &str, state| BackendSpec {
+pub(super) fn spec(name: &str, state: State) -> BackendSpec {
+    BackendSpec {
         name: name.to_owned(),
         address: "10.0.0.1:5060".parse().expect("an address"),
         weight: 4,
@@ -14,7 +14,10 @@ fn fleet() -> Fleet {
         side: 0,
         intake: Intake::default(),
         up_since_ms: 0,
-    };
+    }
+}
+
+fn fleet() -> Fleet {
     let specs = vec![spec("a", State::Ready), spec("b", State::Drained), spec("c", State::Down)];
     Fleet::new(vec![PoolSpec::unwatched(specs)], SystemTime::UNIX_EPOCH)
 }

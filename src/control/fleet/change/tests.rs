@@ -1,23 +1,10 @@
 //! Reloads, changes by hand, and ends.
 
+use super::super::tests::spec;
 use super::*;
-use crate::pool::Intake;
 use crate::pool::State;
 
 const HOUR: Duration = Duration::from_secs(3600);
-
-fn spec(name: &str, state: State) -> BackendSpec {
-    BackendSpec {
-        name: name.to_owned(),
-        address: "10.0.0.1:5060".parse().expect("an address"),
-        weight: 4,
-        state,
-        sources: Vec::new(),
-        side: 0,
-        intake: Intake::default(),
-        up_since_ms: 0,
-    }
-}
 
 fn ready(names: &[&str]) -> Vec<BackendSpec> {
     names.iter().map(|name| spec(name, State::Ready)).collect()
