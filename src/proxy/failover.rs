@@ -29,7 +29,6 @@ use super::{Ingress, Silent};
 use crate::pool::BackendId;
 use kept::{Kept, Phase, Table};
 use recent::Recent;
-use repeats::Repeats;
 use std::collections::VecDeque;
 use std::ops::Range;
 use wheel::Wheel;
@@ -146,23 +145,8 @@ impl Failover {
         let Some(slot) = self.table.insert(key, copy) else { return !wanted };
         let silent_until_ms = now_ms + u64::from(self.settings.silence_ms);
         let entry = self.table.entry(slot);
-        *entry = Kept {
-            sent_ms: now_ms,
-            ingress: *ingress,
-            is_invite: method == Method::Invite,
-            answers_itself: matches!(method, Method::Invite | Method::Register),
-            attempts: [backend; TRIES_MAX],
-            tried: 1,
-            phase: Phase::Silent,
-            cancelled: false,
-            answer: None,
-            failed_at: None,
-            resends: false,
-            interval_ms: 0,
-            silent_until_ms,
-            repeats: Repeats::NONE,
-            ..*entry
-        };
+        entry.begin(ingress, method, backend, now_ms);
+        entry.silent_until_ms = silent_until_ms;
         self.wake(slot, silent_until_ms);
         fits || !wanted
     }
@@ -192,6 +176,15 @@ impl Failover {
         if let Some(slot) = self.table.find(key) {
             self.table.entry(slot).cancelled = true;
         }
+    }
+
+    /// A 503 of the attempt at `backend`: whether it is the first one. `None`: it is not kept.
+    pub(super) fn is_first_refusal(
+        &mut self,
+        key: TransactionKey,
+        backend: BackendId,
+    ) -> Option<bool> {
+        self.table.entry(self.table.find(key)?).is_first_refusal(backend)
     }
 
     /// A response of the attempt at `backend`; `another`: one is left to try.

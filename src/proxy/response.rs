@@ -6,7 +6,7 @@ use super::reason::{Absorb, CallResult, Drop, Method, RegistrationResult};
 use super::retry::{Arrived, Intercepted};
 use super::settings::Role;
 use super::sign::Call;
-use super::transactions::Heard;
+use super::transactions::{Heard, TransactionKey};
 use super::{Egress, Forwarded, Ingress, Now, Proxy, Refused, Settled, Verdict};
 use crate::limits::DATAGRAM_SIZE_MAX;
 use crate::pool::{BackendId, Pool};
@@ -70,10 +70,8 @@ impl Proxy {
         let key = self.transactions.key(pin, cseq, next_branch);
         let arrived = Arrived { message, status, method, pin, key, backend: branch.backend };
         let from = self.comes_from_backend(pool, ingress).then_some(branch.backend);
-        if let (503, true, Some(backend)) = (status, method.begins(), from) {
-            let sent = key.and_then(|key| self.transactions.sent(key, backend, now));
-            let (sent_ms, retry_after_s) = (sent.unwrap_or(now).ms(), message.retry_after_s());
-            self.refused = Some(Refused { backend, sent_ms, retry_after_s });
+        if let (503, true, Some(key), Some(_)) = (status, method.begins(), key, from) {
+            self.note_refusal(now, key, &arrived);
         }
         if let Intercepted::Here(verdict) = self.intercept(now, pool, &arrived, out) {
             return Ok(verdict.unwrap_or(Verdict::Absorb(Absorb::Abandoned)));
@@ -97,6 +95,22 @@ impl Proxy {
         let begins = method.begins();
         let kind = Forwarded::Response { status, from, begins, settles, timing };
         Ok(Verdict::Forward { egress, len, kind })
+    }
+
+    /// A 503 is a bad sign once: its backend repeats it until the ACK comes (RFC 3261 17.2.1), and one
+    /// caller who sends none must not take a backend down. Of what is not tracked nobody can say
+    /// whether it is the first, so it says nothing.
+    #[cold]
+    fn note_refusal(&mut self, now: Now, key: TransactionKey, arrived: &Arrived<'_, '_>) {
+        let backend = arrived.backend;
+        let is_first = match self.failover.is_first_refusal(key, backend) {
+            Some(is_first) => is_first,
+            None => self.transactions.is_open(key, now),
+        };
+        if let (true, Some(sent)) = (is_first, self.transactions.sent(key, backend, now)) {
+            let retry_after_s = arrived.message.retry_after_s();
+            self.refused = Some(Refused { backend, sent_ms: sent.ms(), retry_after_s });
+        }
     }
 
     /// A response comes to where its request left from: a port towards the backends says it all. A

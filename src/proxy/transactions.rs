@@ -263,6 +263,12 @@ impl Transactions {
         one.is_some_and(|one| one.marks & KEY != self.key_mark)
     }
 
+    /// Whether its final response has not come yet.
+    pub(super) fn is_open(&self, key: TransactionKey, now: Now) -> bool {
+        let one = self.slots.find(key).map(|at| self.slots.at(at));
+        one.is_some_and(|one| !one.is(CLOSED) && one.is_live(now.seconds()))
+    }
+
     /// When the request was sent to the backend of an attempt; of one that was abandoned no more is
     /// known than when the request came. `None`: it is not tracked, or no more.
     pub(super) fn sent(&self, key: TransactionKey, backend: BackendId, now: Now) -> Option<Now> {

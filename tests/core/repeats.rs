@@ -1,4 +1,5 @@
-//! What the balancer sends again by itself: RFC 3261 17.1.2.2 timer E, 17.2.1 timer G, 64*T1.
+//! What the balancer sends again by itself: RFC 3261 17.1.2.2 timer E, 17.2.1 timer G, 64*T1; and what
+//! a backend sends again.
 
 use crate::world::{LISTENER, Outcome, PORT, Request, World, response};
 use sipring::proxy::{Forwarded, Verdict};
@@ -91,4 +92,41 @@ fn that_to_another_request_is_repeated_by_who_asks_again() {
     let mut world = World::new();
     refused(&mut world, "REGISTER");
     assert!(sent_within(&mut world, 40_000).is_empty());
+}
+
+/// Whether this 503 is a sign against its backend.
+fn is_refused(world: &mut World, got: &Outcome) -> bool {
+    answer(world, got, "503 Busy");
+    world.proxy.take_refused().is_some()
+}
+
+#[test]
+fn a_503_that_is_repeated_because_nobody_acknowledges_it_is_one_bad_sign() {
+    let mut world = World::new();
+    let first = world.push(CLIENT, LISTENER, Request::default().to_string());
+    assert!(is_refused(&mut world, &first));
+    let second = world.poll().remove(0);
+    assert!(is_refused(&mut world, &second));
+    let third = world.poll().remove(0);
+    assert!(!is_refused(&mut world, &first), "again, for our ACK was lost");
+    assert!(is_refused(&mut world, &third), "the last, which goes upstream");
+    for _ in 0..10 {
+        world.wait(4000); // the caller is gone
+        assert!(!is_refused(&mut world, &third));
+    }
+}
+
+#[test]
+fn so_is_that_of_a_lone_backend_after_which_nothing_is_kept() {
+    let lone = crate::world::backends().into_iter().take(1).collect();
+    let mut world = World::with(crate::world::settings(), lone);
+    let sent = world.push(CLIENT, LISTENER, Request::default().to_string());
+    assert!(is_refused(&mut world, &sent));
+    for _ in 0..10 {
+        world.wait(4000);
+        assert!(!is_refused(&mut world, &sent));
+    }
+    let another = Request { call_id: "another", ..Request::default() };
+    let sent = world.push(CLIENT, LISTENER, another.to_string());
+    assert!(is_refused(&mut world, &sent));
 }

@@ -4,7 +4,7 @@ use super::repeats::Repeats;
 use super::{COPY_MAX, KeptSlot, TRIES_MAX};
 use crate::pool::BackendId;
 use crate::proxy::transactions::TransactionKey;
-use crate::proxy::{Answer, Ingress, Replaced, SocketIndex};
+use crate::proxy::{Answer, Ingress, Method, Replaced, SocketIndex};
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
@@ -44,6 +44,8 @@ pub(in crate::proxy) struct Kept {
     /// Its backends, the first `tried` of them; the last one is current.
     pub(super) attempts: [BackendId; TRIES_MAX],
     pub(super) tried: u8,
+    /// Which of them have said 503.
+    pub(super) refused: [bool; TRIES_MAX],
     pub(super) phase: Phase,
     pub(super) cancelled: bool,
     /// Our own final answer went upstream: what an attempt may still say is late.
@@ -63,6 +65,33 @@ pub(in crate::proxy) struct Kept {
 }
 
 impl Kept {
+    /// Its first attempt begins. Who keeps it sets how long that may be silent.
+    pub(super) fn begin(
+        &mut self,
+        ingress: &Ingress,
+        method: Method,
+        backend: BackendId,
+        now_ms: u64,
+    ) {
+        *self = Self {
+            sent_ms: now_ms,
+            ingress: *ingress,
+            is_invite: method == Method::Invite,
+            answers_itself: matches!(method, Method::Invite | Method::Register),
+            attempts: [backend; TRIES_MAX],
+            tried: 1,
+            refused: [false; TRIES_MAX],
+            phase: Phase::Silent,
+            cancelled: false,
+            answer: None,
+            failed_at: None,
+            resends: false,
+            interval_ms: 0,
+            repeats: Repeats::NONE,
+            ..*self
+        };
+    }
+
     /// The backend of the current attempt.
     pub(in crate::proxy) fn current(&self) -> BackendId {
         self.attempts[usize::from(self.tried) - 1]
@@ -73,6 +102,7 @@ impl Kept {
         let last = usize::from(self.tried) - 1;
         if let Some(place) = self.attempts[..last].iter().position(|other| *other == backend) {
             self.attempts.swap(place, last);
+            self.refused.swap(place, last);
             self.repeats.swap(place, last);
         }
     }
@@ -80,6 +110,12 @@ impl Kept {
     /// Which attempt went to this backend.
     pub(super) fn attempt_at(&self, backend: BackendId) -> Option<usize> {
         self.tried().iter().position(|other| *other == backend)
+    }
+
+    /// A 503 of the attempt at `backend`: whether it is the first one.
+    pub(super) fn is_first_refusal(&mut self, backend: BackendId) -> Option<bool> {
+        let attempt = self.attempt_at(backend)?;
+        Some(!std::mem::replace(&mut self.refused[attempt], true))
     }
 
     /// The INVITE at this backend has its final response: its CANCEL need not be repeated.
@@ -130,6 +166,7 @@ impl Table {
             answers_itself: false,
             attempts: [BackendId(0); TRIES_MAX],
             tried: 1,
+            refused: [false; TRIES_MAX],
             phase: Phase::Answered,
             cancelled: false,
             answer: None,
