@@ -94,6 +94,7 @@ pins = 2000
 dialog_idle = "1h30m"
 registration_idle = "90s"
 receive_buffer = 65536
+latency_budget_us = 200
 drain_timeout = "90s"
 remove_timeout = "2d"
 
@@ -257,6 +258,7 @@ fn edges_of_ranges_are_inside() {
         ("[limits]\nfailover_tries = ", ["1", "4"]),
         ("[limits]\nfailover_after = ", ["\"1s\"", "\"30s\""]),
         ("[limits]\nfailover_kept = ", ["64", "1_000_000"]),
+        ("[limits]\nlatency_budget_us = ", ["0", "10_000"]),
         ("[limits]\nreceive_buffer = ", ["\"64KiB\"", "\"512MiB\""]),
         ("[limits]\ndrain_timeout = ", ["\"0s\"", "\"30d\""]),
         ("[limits]\nremove_timeout = ", ["\"0s\"", "\"30d\""]),

@@ -241,6 +241,8 @@ fn settings(old: &Config, new: &Config, changes: &mut Vec<String>) {
     value("max_message", was.max_message.to_string(), is.max_message.to_string());
     value("failover_tries", was.failover_tries.to_string(), is.failover_tries.to_string());
     value("failover_after", seconds(was.failover_after_s), seconds(is.failover_after_s));
+    let budget = |limits: &Limits| limits.latency_budget_us.to_string();
+    value("latency_budget_us", budget(was), budget(is));
     value("dialog_idle", seconds(was.dialog_idle_s), seconds(is.dialog_idle_s));
     value("registration_idle", seconds(was.registration_idle_s), seconds(is.registration_idle_s));
     value("drain_timeout", seconds(was.drain_timeout_s), seconds(is.drain_timeout_s));

@@ -219,6 +219,9 @@ fn limits(mut table: Table<'_>) -> Limits {
             .parsed("failover_after", "\"3s\"", |text| duration_s(text, FAILOVER_AFTER_S))
             .map_or(default.failover_after_s, |at| at.value),
         failover_kept: size(table.integer("failover_kept", FAILOVER_KEPT), default.failover_kept),
+        latency_budget_us: table
+            .integer("latency_budget_us", LATENCY_BUDGET_US)
+            .map_or(default.latency_budget_us, |at| at.value as u32),
         drain_timeout_s: table
             .parsed("drain_timeout", "\"30s\"", patience)
             .map_or(default.drain_timeout_s, |at| at.value),
@@ -286,6 +289,8 @@ const FAILOVER_TRIES: RangeInclusive<u64> = 1..=TRIES_MAX as u64;
 /// Below T1 doubled twice a mere loss would count as silence; beyond timer B the caller is gone.
 const FAILOVER_AFTER_S: RangeInclusive<u32> = 1..=30;
 const FAILOVER_KEPT: RangeInclusive<u64> = 64..=1_000_000;
+/// Up to a fiftieth of T1 (RFC 3261 17.1.1.1), so that no wait brings about a retransmission.
+const LATENCY_BUDGET_US: RangeInclusive<u64> = 0..=10_000;
 const RECEIVE_BUFFER: RangeInclusive<u64> = 65_536..=512 << 20;
 
 /// TOML's integers are signed.

@@ -183,6 +183,8 @@ pub struct Limits {
     pub failover_after_s: u32,
     /// Requests kept for failover at once in the whole process.
     pub failover_kept: usize,
+    /// Microseconds that messages may be kept waiting for more to come, under load; 0: not at all.
+    pub latency_budget_us: u32,
     /// Seconds that calls get to end after TERM.
     pub drain_timeout_s: u32,
     /// Seconds that calls of a removed backend get to end.
@@ -226,6 +228,7 @@ impl Default for Limits {
             failover_tries: 3,
             failover_after_s: 3,
             failover_kept: 8192,
+            latency_budget_us: 0,
             drain_timeout_s: 30,
             remove_timeout_s: 3_600,
         }

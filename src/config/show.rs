@@ -46,6 +46,7 @@ impl Display for Config {
         writeln!(f, "failover_tries = {}", limits.failover_tries)?;
         writeln!(f, "failover_after = \"{}\"", show_duration(limits.failover_after_s))?;
         writeln!(f, "failover_kept = {}", limits.failover_kept)?;
+        writeln!(f, "latency_budget_us = {}", limits.latency_budget_us)?;
         writeln!(f, "drain_timeout = \"{}\"", show_duration(limits.drain_timeout_s))?;
         writeln!(f, "remove_timeout = \"{}\"", show_duration(limits.remove_timeout_s))?;
         writeln!(f, "\n[cluster]")?;

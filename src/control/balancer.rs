@@ -11,7 +11,7 @@ use super::plan::{self, Network, Outline};
 use super::resolve::{self, Names};
 use super::{Failure, log, ports, prober, worker_settings};
 use crate::config::{BackendConfig, Config, Listener, PoolConfig};
-use crate::io::os;
+use crate::io::{diagnose, os};
 use crate::metrics::{Cell, Cells, Lookups, Metrics, Probes, Reloads, SocketDrops, Source};
 use crate::pool::{BackendId, BackendSpec, Load, Policy, Pool, PoolError};
 use crate::proxy::{Role, Settings};
@@ -124,11 +124,15 @@ impl Balancer {
             pins_max: settings.iter().map(|settings| settings.pins_max).sum(),
             started,
         });
+        if let Some(warning) = worker_settings::budget_warning(&config, diagnose::try_gathering) {
+            tracing::warn!("{warning}");
+        }
         let workers = Workers::start(Plan {
             settings: settings.clone(),
             pool: pool.clone(),
             cells: cells.clone(),
             receive_buffer: config.limits.receive_buffer,
+            latency_budget: worker_settings::latency_budget(&config),
             pin_to_cores,
             steering: config.steering,
         })?;

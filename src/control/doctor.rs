@@ -74,6 +74,7 @@ pub fn findings(facts: &Facts, config: &Config) -> Vec<Finding> {
     findings.extend(facts.interfaces.iter().map(|one| queues(one, workers(facts, config))));
     findings.extend(conntrack(facts));
     findings.push(steering(facts, config));
+    findings.push(latency_budget(facts, config));
     findings.push(capabilities(facts));
     findings
 }
@@ -255,6 +256,20 @@ fn steering(facts: &Facts, config: &Config) -> Finding {
             "a trunk from one address and port keeps one worker busy, which hands over what others own: \
              AmbientCapabilities=CAP_BPF CAP_PERFMON in the unit, or `setcap cap_bpf,cap_perfmon+ep` on \
              the binary (and bpf in a container's seccomp profile); to leave it so, steering = \"off\"",
+        ),
+    }
+}
+
+fn latency_budget(facts: &Facts, config: &Config) -> Finding {
+    let what = "latency budget";
+    match (&facts.gathering, config.limits.latency_budget_us) {
+        (Ok(()), 0) => ok(what, "none, as the configuration says; the kernel could wait for more"),
+        (Ok(()), us) => ok(what, format!("{us} us: under load the kernel waits for more")),
+        (Err(why), 0) => ok(what, format!("none, as the configuration says ({why})")),
+        (Err(why), us) => warning(
+            what,
+            format!("{us} us, without effect: {why}"),
+            "boot a newer kernel, or set latency_budget_us = 0",
         ),
     }
 }

@@ -7,6 +7,7 @@ use super::message_log::LogChange;
 use super::network::ask_network;
 use super::{Failure, log, plan, prober, resolve, worker_settings};
 use crate::config::{Config, Diff};
+use crate::io::diagnose;
 use crate::pool::Pool;
 use crate::proxy::Settings;
 use crate::worker::Opened;
@@ -47,7 +48,9 @@ impl Balancer {
         let now = SystemTime::now();
         let mut live = self.live();
         let result = self.next(&live, config, now).and_then(|next| {
-            let warnings = key_warnings(&live, &next.live.config);
+            let mut warnings = key_warnings(&live, &next.live.config);
+            let can_gather = diagnose::try_gathering;
+            warnings.extend(worker_settings::budget_warning(&next.live.config, can_gather));
             self.take_over(&mut live, next).map(|diff| (diff, warnings))
         });
         match result {
@@ -112,6 +115,9 @@ impl Balancer {
         } else {
             self.configure(&next.settings);
             self.publish(pool);
+        }
+        if let Some(workers) = &*self.workers() {
+            workers.gather_within(worker_settings::latency_budget(&next.config));
         }
         log::set_level(next.config.log);
         self.change_message_log(message_log);

@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::io::os;
 use crate::proxy::{FailoverSettings, Key, Keys, LocalSocket, Settings, Side, SinceStart};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// At the start, one for each worker; they differ in their sides.
 pub(super) fn at_start(
@@ -70,6 +71,21 @@ fn settings(
     }
 }
 
+/// How long the workers may keep messages waiting for more to come.
+pub(super) fn latency_budget(config: &Config) -> Duration {
+    Duration::from_micros(config.limits.latency_budget_us.into())
+}
+
+/// Why the latency budget has no effect, if that is so: the kernel says `can`.
+pub(super) fn budget_warning(
+    config: &Config,
+    can: impl FnOnce() -> Result<(), String>,
+) -> Option<String> {
+    let us = config.limits.latency_budget_us;
+    let why = (us > 0).then(can)?.err()?;
+    Some(format!("[limits] latency_budget_us = {us} has no effect: {why}"))
+}
+
 /// The keys of the config, or a random one.
 ///
 /// # Errors
@@ -102,6 +118,18 @@ fn keys_after(old: &Keys, config: &Config) -> Keys {
 mod tests {
     use super::super::balancer::tests::loopback;
     use super::*;
+
+    #[test]
+    fn a_budget_without_the_kernel_for_it_is_warned_of() {
+        let too_old = || Err("Linux 6.12 or newer is needed, this is 6.6".to_owned());
+        let mut config = loopback();
+        assert_eq!(budget_warning(&config, || unreachable!("nobody wants to know")), None);
+        config.limits.latency_budget_us = 200;
+        assert_eq!(budget_warning(&config, || Ok(())), None);
+        let warning = budget_warning(&config, too_old).unwrap();
+        assert!(warning.starts_with("[limits] latency_budget_us = 200 has no effect: Linux 6.12"));
+        assert_eq!(latency_budget(&config), Duration::from_micros(200));
+    }
 
     #[test]
     fn a_configured_key_is_used_and_a_missing_one_is_random() {

@@ -91,6 +91,16 @@ pub fn try_ring() -> Result<(), Failure> {
     ring.map(drop).map_err(|error| ring_failure(&error))
 }
 
+/// Whether the kernel can wait for several messages within a time ([`Driver::gather`]).
+///
+/// # Errors
+/// Why not, and what to do.
+pub fn try_gathering() -> Result<(), String> {
+    let can = RingSeed::build(1, 2).is_ok_and(|seed| seed.can_gather());
+    let needed = || format!("Linux 6.12 or newer is needed, this is {}", Machine::read().release);
+    can.then_some(()).ok_or_else(needed)
+}
+
 /// Whether the kernel gives messages to the workers that own them: it is tried with two sockets.
 ///
 /// # Errors

@@ -69,6 +69,15 @@ pub(crate) enum Completion {
     Cancelled,
 }
 
+/// More messages than one, to be waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Batch {
+    /// How many are enough.
+    pub(crate) messages: u32,
+    /// How long they are waited for; after that one is enough.
+    pub(crate) within: Duration,
+}
+
 // The upper half of `user_data` is the kind, the lower the number of a file, slot or worker.
 const RECEIVE: u64 = 1 << 32;
 const SEND: u64 = 2 << 32;
@@ -282,6 +291,23 @@ impl Driver {
         self.ring.enter(want, timeout)
     }
 
+    /// As [`Driver::enter`], but waits for a batch, and behind its time for the first of anything. That time
+    /// ends at the timeout. What is not a message counts as one.
+    ///
+    /// # Errors
+    /// As [`Driver::enter`].
+    pub(crate) fn gather(&mut self, batch: Batch, timeout: Duration) -> io::Result<()> {
+        if !self.can_gather() {
+            return self.enter(Some(timeout));
+        }
+        self.ring.gather(self.in_flight + batch.messages, batch.within, timeout)
+    }
+
+    /// True if the kernel can wait for a batch (Linux 6.12).
+    pub(crate) fn can_gather(&self) -> bool {
+        self.ring.can_gather()
+    }
+
     /// The next completion, if there is one.
     #[inline]
     pub(crate) fn completion(&mut self) -> Option<Completion> {
@@ -407,5 +433,7 @@ impl Drop for Driver {
     }
 }
 
+#[cfg(test)]
+mod gather_tests;
 #[cfg(test)]
 mod tests;

@@ -53,6 +53,11 @@ impl RingSeed {
         fd.try_clone_to_owned()
     }
 
+    /// See [`Ring::can_gather`].
+    pub(crate) fn can_gather(&self) -> bool {
+        self.0.params().is_feature_min_timeout()
+    }
+
     /// Enables the ring on the calling thread, which alone may use it from now on.
     ///
     /// # Errors
@@ -73,6 +78,7 @@ pub(crate) struct Ring {
     /// Where the parts above point into; taken back in `drop`.
     whole: *mut IoUring,
     enter_flags: EnterFlags,
+    can_gather: bool,
     /// Completions that the kernel dropped, as last seen.
     dropped: u32,
     /// Calls of `io_uring_enter`.
@@ -86,6 +92,7 @@ impl Ring {
         // SAFETY: `whole` comes from `Box::into_raw` and is freed in `drop` after the parts only.
         let borrowed: &'static mut IoUring = unsafe { &mut *whole };
         let no_iowait = borrowed.params().is_feature_no_iowait();
+        let can_gather = borrowed.params().is_feature_min_timeout();
         let (submitter, sq, cq) = borrowed.split();
         let mut ring = Self {
             submitter: ManuallyDrop::new(submitter),
@@ -94,6 +101,7 @@ impl Ring {
             whole,
             // Deferred work and overflown completions are only looked after with GETEVENTS.
             enter_flags: EnterFlags::GETEVENTS | EnterFlags::EXT_ARG,
+            can_gather,
             dropped: 0,
             enters: 0,
             overflows: 0,
@@ -167,17 +175,49 @@ impl Ring {
     /// - EAGAIN, ENOMEM: no memory for requests just now; they stay queued for the next enter.
     /// - EBADR: completions were lost for want of memory; counted as overflows.
     pub(crate) fn enter(&mut self, want: u32, timeout: Option<Duration>) -> io::Result<()> {
+        match timeout {
+            Some(timeout) => {
+                let timespec = Timespec::from(timeout);
+                self.enter_with(want, &SubmitArgs::new().timespec(&timespec))
+            }
+            None => self.enter_with(want, &SubmitArgs::new()),
+        }
+    }
+
+    /// True if [`Ring::gather`] waits for more than one (Linux 6.12).
+    pub(crate) fn can_gather(&self) -> bool {
+        self.can_gather
+    }
+
+    /// Submits all that is queued and waits until `want` completions are there, or `within` is over and
+    /// one is there, or `timeout` is over. Only where [`Ring::can_gather`].
+    ///
+    /// The kernel counts a receive once while it leaves its completions for later, however many
+    /// datagrams have come: `want` is met early by what was there before, and by several sockets.
+    ///
+    /// # Errors
+    /// As [`Ring::enter`].
+    pub(crate) fn gather(
+        &mut self,
+        want: u32,
+        within: Duration,
+        timeout: Duration,
+    ) -> io::Result<()> {
+        // A wait beyond the timeout would end later than that; 0 would be no bound at all.
+        let within_us = within.min(timeout).as_nanos().div_ceil(1000).clamp(1, u32::MAX.into());
+        let timespec = Timespec::from(timeout);
+        let args = SubmitArgs::new().timespec(&timespec);
+        self.enter_with(want, &args.min_wait_usec(within_us as u32))
+    }
+
+    fn enter_with(&mut self, want: u32, args: &SubmitArgs<'_, '_>) -> io::Result<()> {
         self.sq.sync();
         self.cq.sync(); // what was taken makes room before new completions come
         let submit = self.sq.len() as u32;
-        let result = match timeout {
-            Some(timeout) => {
-                let timespec = Timespec::from(timeout);
-                let args = SubmitArgs::new().timespec(&timespec);
-                self.enter_with(submit, want, &args)
-            }
-            None => self.enter_with(submit, want, &SubmitArgs::new()),
-        };
+        let flags = self.enter_flags.bits();
+        // SAFETY: `args` is the structure that EXT_ARG announces (it is nothing but that structure)
+        // and what it points to lives until the call returns.
+        let result = unsafe { self.submitter.enter(submit, want, flags, Some(args)) };
         self.enters += 1;
         self.sq.sync();
         self.note_overflow();
@@ -196,12 +236,6 @@ impl Ring {
         }
     }
 
-    fn enter_with(&self, submit: u32, want: u32, args: &SubmitArgs<'_, '_>) -> io::Result<usize> {
-        // SAFETY: `args` is the structure that EXT_ARG announces (it is nothing but that structure)
-        // and what it points to lives until the call returns.
-        unsafe { self.submitter.enter(submit, want, self.enter_flags.bits(), Some(args)) }
-    }
-
     fn note_overflow(&mut self) {
         if self.sq.cq_overflow() {
             self.overflows += 1; // kept in the kernel; the next enter flushes them
@@ -218,6 +252,12 @@ impl Ring {
             self.cq.sync();
             self.cq.next()
         })
+    }
+
+    /// As if the kernel were older.
+    #[cfg(test)]
+    pub(crate) fn forget_gathering(&mut self) {
+        self.can_gather = false;
     }
 
     /// Entries queued and not yet taken by the kernel.

@@ -303,6 +303,10 @@ pub struct Cells {
     pub forward_seconds: Histogram,
     /// Calls of io_uring_enter.
     pub enters: Cell,
+    /// Waits for more messages than one.
+    pub gathers: Cell,
+    /// How long those may have kept messages waiting, nanoseconds.
+    pub gather_ns: Cell,
     /// Nanoseconds of this thread's CPU time, refreshed about once a second.
     pub cpu_ns: Cell,
     /// Pins in this shard.
@@ -357,6 +361,8 @@ impl Cells {
             handoff_queue: zero(),
             forward_seconds: Histogram::default(),
             enters: zero(),
+            gathers: zero(),
+            gather_ns: zero(),
             cpu_ns: zero(),
             pins: zero(),
             dialogs: zero(),

@@ -323,6 +323,8 @@ impl Scrape {
         vec![
             per_worker(declared::WORKER_CPU, |c| c.cpu_ns.value() as f64 / 1e9),
             per_worker(declared::URING_ENTERS, |c| c.enters.value() as f64),
+            per_worker(declared::URING_GATHERS, |c| c.gathers.value() as f64),
+            per_worker(declared::URING_GATHER_SECONDS, |c| c.gather_ns.value() as f64 / 1e9),
             per_worker(declared::URING_CQ_OVERFLOW, |c| c.cq_overflows.value() as f64),
             per_worker(declared::URING_BUFRING_EXHAUSTED, |c| c.buffers_exhausted.value() as f64),
             per_worker(declared::URING_SQ_FULL, |c| c.sq_full.value() as f64),

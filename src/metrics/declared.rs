@@ -120,7 +120,7 @@ metrics! {
         "Final responses of backends to REGISTER, by result; 401_407 asks for credentials and fails nothing.";
 
     FORWARD_SECONDS = Histogram "sipring_forward_seconds" []
-        "How long a worker had forwarded messages in hand: the turn from their receipt to their submit.";
+        "How long a worker had forwarded messages in hand: the turn to their submit, and a wait for more before it.";
 
     BACKEND_REQUESTS = Counter "sipring_backend_requests_total" ["backend"]
         "Requests forwarded to each backend.";
@@ -176,6 +176,10 @@ metrics! {
         "CPU time of each worker, refreshed about once a second.";
     URING_ENTERS = Counter "sipring_uring_enters_total" ["worker"]
         "Calls of io_uring_enter.";
+    URING_GATHERS = Counter "sipring_uring_gathers_total" ["worker"]
+        "Waits of each worker for more messages than one, within the latency budget.";
+    URING_GATHER_SECONDS = Counter "sipring_uring_gather_seconds_total" ["worker"]
+        "How long those waits of each worker kept messages, at most.";
     URING_CQ_OVERFLOW = Counter "sipring_uring_cq_overflow_total" ["worker"]
         "Times that the completion queue overflowed.";
     URING_BUFRING_EXHAUSTED = Counter "sipring_uring_bufring_exhausted_total" ["worker"]

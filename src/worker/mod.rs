@@ -8,6 +8,7 @@ mod backends;
 mod core;
 mod count;
 mod desk;
+mod gather;
 mod listeners;
 mod message_log;
 mod orders;
@@ -31,6 +32,7 @@ use orders::{Orders, Question};
 use std::fmt;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use steering::Steering;
 
 /// All that the workers are started with.
@@ -45,6 +47,9 @@ pub struct Plan {
     pub cells: Vec<Arc<Cells>>,
     /// SO_RCVBUF asked for on each socket, bytes.
     pub receive_buffer: usize,
+    /// How long messages may be kept waiting for more to come, under load; 0: not at all.
+    /// [`Workers::gather_within`] replaces it.
+    pub latency_budget: Duration,
     /// Pin worker i to the i-th core that the process may use.
     pub pin_to_cores: bool,
     /// Let the kernel give the datagrams of listeners to the workers that own them, where it can.
@@ -117,6 +122,14 @@ impl Workers {
         for thread in &self.threads {
             let question = Question { call_id: Arc::clone(&call_id), answer: Arc::clone(answer) };
             thread.orders.give(|wanted| wanted.questions.push(question));
+        }
+    }
+
+    /// Sets how long messages may be kept waiting for more to come, under load; 0: not at all. No effect
+    /// where [`crate::io::diagnose::try_gathering`] fails.
+    pub fn gather_within(&self, budget: Duration) {
+        for thread in &self.threads {
+            thread.orders.give(|wanted| wanted.latency_budget = Some(budget));
         }
     }
 

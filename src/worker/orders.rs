@@ -11,6 +11,7 @@ use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use std::{fmt, io, mem};
 
 /// Called with what a worker says, on that worker's thread: it must not block.
@@ -30,6 +31,8 @@ pub(super) struct Wanted {
     pub(super) sockets: Vec<SocketOrder>,
     /// The settings to take over, the last ones if there were several.
     pub(super) settings: Option<Arc<Settings>>,
+    /// How long messages may be kept waiting for more to come.
+    pub(super) latency_budget: Option<Duration>,
     /// What to log messages with from now on.
     pub(super) pen: Option<Option<Pen>>,
     /// What to answer, with fresh gauges, when the settings are taken over.

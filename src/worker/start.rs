@@ -3,6 +3,7 @@
 use super::backends::{Backends, CONNECTIONS_MAX};
 use super::core::Core;
 use super::desk::{Desk, Mailbox};
+use super::gather::Gathering;
 use super::orders::Orders;
 use super::shard::Shard;
 use super::steering::Steering;
@@ -68,6 +69,7 @@ struct Seed {
     orders: Arc<Orders>,
     event: OwnedFd,
     receive_buffer: usize,
+    latency_budget: Duration,
     core: Option<usize>,
 }
 
@@ -141,6 +143,9 @@ fn build<C: Core>(
     {
         tracing::warn!(worker = seed.number, core, %error, "the worker is not pinned to its core");
     }
+    if let Err(error) = os::wait_precisely() {
+        tracing::info!(worker = seed.number, %error, "waits end up to 50 us late");
+    }
     let files: Vec<_> = seed.sockets.iter().map(|socket| socket.as_fd()).collect();
     let (local, spare) = (files.len() + SOCKETS_ADDED_MAX, SOCKETS_ADDED_MAX + CONNECTIONS_MAX);
     let (driver, receive) = Driver::start(seed.ring, &seed.sizes, &files, spare, seed.event)?;
@@ -175,7 +180,7 @@ fn build<C: Core>(
         called: false,
         more_is_due: false,
     };
-    Ok(Worker {
+    let mut worker = Worker {
         desk,
         receive,
         inboxes: seed.inboxes,
@@ -183,11 +188,16 @@ fn build<C: Core>(
         scratch: vec![0; RECORD_SIZE_MAX].into(),
         handed_over: false,
         first_inbox: 0,
+        dealt_with: 0,
+        kept_ns: 0,
         turn_began_ns: 0,
+        gathering: Gathering::default(),
         tick_ms: 0,
         orders: seed.orders,
         stopped: false,
-    })
+    };
+    worker.allow(seed.latency_budget);
+    Ok(worker)
 }
 
 /// What each thread is started with; `running` gets a place with the orders of each.
@@ -238,6 +248,7 @@ fn seeds(
             orders,
             event,
             receive_buffer: plan.receive_buffer,
+            latency_budget: plan.latency_budget,
             core: cores.get(number % cores.len().max(1)).copied(),
         });
     }

@@ -1,6 +1,6 @@
 //! The loop of a worker: one `io_uring_enter` a turn.
 //!
-//! 1. Submit what the last turn queued, and wait (a second at most).
+//! 1. Submit what the last turn queued, and wait (a second at most; for more than one message if it pays).
 //! 2. Take the time and the pool, once.
 //! 3. Take every completion; then do what the control thread has ordered, if it has.
 //! 4. Deal with the received datagrams, then with what other workers handed over.
@@ -11,6 +11,7 @@
 use super::core::Core;
 use super::count;
 use super::desk::Desk;
+use super::gather::Gathering;
 use super::orders::Orders;
 use super::record::HEADER_SIZE;
 use crate::io::buffers::{ReceiveSlots, Received};
@@ -21,6 +22,7 @@ use crate::pool::Pool;
 use crate::proxy::{Ingress, Now, Replaced};
 use arc_swap::ArcSwap;
 use std::io;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,8 +51,13 @@ pub(super) struct Worker<C> {
     pub(super) handed_over: bool,
     /// Whose inbox is looked into first, so that none starves.
     pub(super) first_inbox: usize,
+    /// Messages dealt with in this turn.
+    pub(super) dealt_with: u64,
+    /// How long those may have been kept waiting for more, nanoseconds.
+    pub(super) kept_ns: u64,
     /// When the wait of this turn ended.
     pub(super) turn_began_ns: u64,
+    pub(super) gathering: Gathering,
     /// When the gauges are due.
     pub(super) tick_ms: u64,
     /// What the control thread wants.
@@ -78,6 +85,7 @@ impl<C: Core> Worker<C> {
     fn turn(&mut self) -> io::Result<()> {
         self.wait()?;
         self.turn_began_ns = os::now_ns();
+        self.end_gathering();
         let now = Now { us: self.turn_began_ns / 1000 };
         self.follow_pool()?;
         let Desk { backends, core, pool, .. } = &mut self.desk;
@@ -115,18 +123,42 @@ impl<C: Core> Worker<C> {
         let ms = self.tick_ms.saturating_sub(now_ns / 1_000_000).clamp(1, longest_ms);
         let doorbell = &self.desk.mailboxes[self.desk.number].doorbell;
         let may_sleep = !self.handed_over && self.desk.is_clear() && doorbell.sleep();
-        self.desk.driver.enter(may_sleep.then(|| Duration::from_millis(ms)))?;
+        let timeout = Duration::from_millis(ms);
+        let driver = &mut self.desk.driver;
+        match self.gathering.next(mem::take(&mut self.dealt_with), self.turn_began_ns, now_ns) {
+            Some(batch) if may_sleep => {
+                self.gathering.begin(batch, now_ns);
+                driver.gather(batch, timeout)?;
+            }
+            _ => driver.enter(may_sleep.then_some(timeout))?,
+        }
         self.handed_over |= doorbell.wake();
         Ok(())
     }
 
-    /// What was forwarded in the turn leaves now. Each message counts with the whole turn: it may
-    /// have been the first to come and the last to go, and a clock read for each would cost more
-    /// than it tells.
+    fn end_gathering(&mut self) {
+        let kept_ns = self.gathering.end(self.turn_began_ns);
+        self.kept_ns = kept_ns.unwrap_or(0);
+        if let Some(ns) = kept_ns {
+            self.desk.cells.gathers.increment();
+            self.desk.cells.gather_ns.add(ns);
+        }
+    }
+
+    /// Sets the latency budget. A message that is handed over meets the waits of two workers.
+    pub(super) fn allow(&mut self, budget: Duration) {
+        let waits = if self.desk.shard.is_split() { 2 } else { 1 };
+        let can = self.desk.driver.can_gather();
+        self.gathering.allow(if can { budget / waits } else { Duration::ZERO });
+    }
+
+    /// What was forwarded in the turn leaves now. Each message counts with the whole turn, and with the
+    /// wait for more before it: it may have been the first to come and the last to go, and a clock read
+    /// for each would cost more than it tells.
     fn end_turn(&mut self, now_ns: u64) {
-        let forwarded = std::mem::take(&mut self.desk.forwarded);
+        let forwarded = mem::take(&mut self.desk.forwarded);
         if forwarded > 0 {
-            let lasted_ns = now_ns.saturating_sub(self.turn_began_ns);
+            let lasted_ns = now_ns.saturating_sub(self.turn_began_ns) + self.kept_ns;
             self.desk.cells.forward_seconds.observe(lasted_ns, forwarded);
         }
     }
@@ -154,6 +186,9 @@ impl<C: Core> Worker<C> {
             self.desk.core.configure(Arc::clone(&settings));
             self.desk.settings = settings;
         }
+        if let Some(budget) = wanted.latency_budget {
+            self.allow(budget);
+        }
         if let Some(pen) = wanted.pen {
             self.desk.pen = pen;
         }
@@ -168,6 +203,7 @@ impl<C: Core> Worker<C> {
 
     fn deal_with_received(&mut self, now: Now) -> io::Result<()> {
         while let Some(received) = self.desk.received.pop_front() {
+            self.dealt_with += 1;
             self.deal_with_one(now, &received)?;
             self.receive.give_back(received);
         }
@@ -205,6 +241,7 @@ impl<C: Core> Worker<C> {
             let Some(inbox) = &mut self.inboxes[from] else { continue };
             while let Some(len) = inbox.pop(&mut self.scratch) {
                 self.desk.record(now, from, &self.scratch[..len])?;
+                self.dealt_with += 1;
                 left -= 1;
                 if left == 0 {
                     self.handed_over = true; // there may be more: do not wait

@@ -90,6 +90,20 @@ error: `max_message` is out of range: `65536`
   |               ^^^^^ expected 1024 to 65535
 "#,
     );
+    // a budget that retransmissions would feel
+    wrong(
+        r#"
+[limits]
+latency_budget_us = 10_001
+"#,
+        r#"
+error: `latency_budget_us` is out of range: `10_001`
+ --> sipring.toml:2:21
+  |
+2 | latency_budget_us = 10_001
+  |                     ^^^^^^ expected 0 to 10000
+"#,
+    );
     // a size below one datagram
     wrong(
         r#"

@@ -15,6 +15,7 @@ use std::time::Duration;
 const MAY_BE_EMPTY: &[(&str, &str)] = &[
     ("offset 1w", "nothing is a week old"),
     ("handoff_doorbells_total", "with steering nothing is handed over, and nobody is rung for"),
+    ("uring_gather_seconds_total", "without a latency budget nobody waits for more"),
     ("result=~\"3xx|4xx|5xx|6xx\"", "nobody registers, and a ratio of nothing is left out"),
 ];
 

@@ -204,3 +204,33 @@ fn a_refused_reload_changes_nothing() {
     std::thread::sleep(PATIENCE.min(Duration::from_millis(500)));
     stage.finish(&caller);
 }
+
+#[test]
+fn calls_go_on_while_a_latency_budget_comes_and_goes() {
+    let stage = Stage::start(2, "");
+    let gathers = || {
+        let text = stage.balancer.metrics().text().unwrap();
+        let of_worker = |line: &str| {
+            let (_, count) = line.strip_prefix("sipring_uring_gathers_total{")?.split_once(' ')?;
+            count.parse::<u64>().ok()
+        };
+        text.lines().filter_map(of_worker).sum::<u64>()
+    };
+    let reload = |budget| {
+        let text = stage.text(&["b1", "b2"], &format!("[limits]\nlatency_budget_us = {budget}\n"));
+        stage.balancer.reload(&load(&text).unwrap()).unwrap()
+    };
+    let caller = stage.caller(500.0);
+    let reloaded = reload(10_000);
+    assert_eq!(reloaded.diff.live, ["latency_budget_us 0 -> 10000"]);
+    assert_eq!((&reloaded.diff.restart[..], &reloaded.warnings[..]), (&[][..], &[][..]));
+    stage.wait_until("the workers wait for more", || gathers() > 100);
+    assert_eq!(reload(0).diff.live, ["latency_budget_us 10000 -> 0"]);
+    stage.wait_until("they wait no more", || {
+        let before = gathers();
+        std::thread::sleep(Duration::from_millis(300));
+        gathers() == before
+    });
+    reload(10_000);
+    stage.finish(&caller);
+}

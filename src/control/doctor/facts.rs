@@ -26,6 +26,8 @@ pub struct Facts {
     pub release: String,
     /// Whether a ring with all that the workers need can be had; else why not and what to do.
     pub ring: Result<(), String>,
+    /// Whether the kernel can wait for several messages; else why not.
+    pub gathering: Result<(), String>,
     /// Whether the kernel would steer; else why not.
     pub steering: Result<(), String>,
     /// Cores of the machine.
@@ -71,6 +73,7 @@ impl Facts {
         Self {
             release: text("/proc/sys/kernel/osrelease"),
             ring: diagnose::try_ring().map_err(|failure| failure.text),
+            gathering: diagnose::try_gathering(),
             steering: diagnose::try_steering(),
             cores: listed(&text("/sys/devices/system/cpu/online")).unwrap_or(1),
             cores_allowed: os::allowed_cores().map_or(1, |cores| cores.len()),

@@ -7,6 +7,7 @@ fn fit() -> Facts {
     Facts {
         release: "6.18.0".into(),
         ring: Ok(()),
+        gathering: Ok(()),
         steering: Ok(()),
         cores: 8,
         cores_allowed: 4,
@@ -74,6 +75,18 @@ fn whatever_is_not_ok_says_what_to_do() {
     let bad: Vec<_> = findings.iter().filter(|one| one.level != Fine).collect();
     assert_eq!(bad.len(), 12, "{findings:#?}");
     assert!(bad.iter().all(|one| one.advice.as_ref().is_some_and(|text| text.len() > 20)));
+}
+
+#[test]
+fn a_latency_budget_wants_its_kernel() {
+    let too_old = || Facts { gathering: Err("this is 6.6".into()), ..fit() };
+    let mut config = plain();
+    let text = |facts: &Facts, config: &Config| said("latency budget", facts, config).unwrap();
+    assert_eq!(text(&too_old(), &config).0, Fine, "nobody wants it");
+    config.limits.latency_budget_us = 200;
+    assert!(text(&fit(), &config).1.starts_with("200 us: under load"));
+    let (level, said) = text(&too_old(), &config);
+    assert!(level == Warning && said.contains("200 us, without effect: this is 6.6"), "{said}");
 }
 
 #[test]

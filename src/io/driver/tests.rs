@@ -7,19 +7,20 @@ use std::net::UdpSocket;
 use std::os::fd::AsFd;
 
 const SECOND: Duration = Duration::from_secs(1);
-const SMALL: Sizes = Sizes { receive_slots: 4, send_slots: 4, message_size: 64, peers: 1 };
-const SOCKET: FileIndex = FileIndex(0);
-const SPARE: FileIndex = FileIndex(1);
+pub(super) const SMALL: Sizes =
+    Sizes { receive_slots: 4, send_slots: 4, message_size: 64, peers: 1 };
+pub(super) const SOCKET: FileIndex = FileIndex(0);
+pub(super) const SPARE: FileIndex = FileIndex(1);
 
-struct Rig {
-    driver: Driver,
+pub(super) struct Rig {
+    pub(super) driver: Driver,
     slots: ReceiveSlots,
-    socket: UdpSocket,
+    pub(super) socket: UdpSocket,
     event: Event,
     shared: OwnedFd,
 }
 
-fn rig(sizes: &Sizes) -> Rig {
+pub(super) fn rig(sizes: &Sizes) -> Rig {
     let seed = RingSeed::build(sizes.submissions(), sizes.completions(2)).unwrap();
     let shared = seed.share().unwrap();
     let socket = socket::open_catch_all("127.0.0.1:0".parse().unwrap(), 1 << 20).unwrap();
@@ -30,7 +31,7 @@ fn rig(sizes: &Sizes) -> Rig {
 }
 
 impl Rig {
-    fn client(&self) -> UdpSocket {
+    pub(super) fn client(&self) -> UdpSocket {
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         client.connect(self.socket.local_addr().unwrap()).unwrap();
         client.set_read_timeout(Some(5 * SECOND)).unwrap();
@@ -47,7 +48,7 @@ impl Rig {
         self.driver.completion().expect("something comes")
     }
 
-    fn send(&mut self, bytes: &[u8], file: FileIndex, to: Option<SocketAddr>) {
+    pub(super) fn send(&mut self, bytes: &[u8], file: FileIndex, to: Option<SocketAddr>) {
         let slot = self.driver.take_slot().unwrap();
         self.driver.message(&slot)[..bytes.len()].copy_from_slice(bytes);
         self.driver.send(slot, bytes.len(), file, to).unwrap();

@@ -5,6 +5,7 @@
 
 mod connections;
 mod forwarding;
+mod gathering;
 mod lifecycle;
 mod listeners;
 
@@ -249,6 +250,7 @@ fn plan(workers: usize, host: IpAddr, port: u16, backend: SocketAddr) -> Plan {
         pool: Arc::new(ArcSwap::from_pointee(pool)),
         cells: (0..workers).map(|_| Arc::new(Cells::new(ids.clone()))).collect(),
         receive_buffer: 4 << 20,
+        latency_budget: Duration::ZERO,
         pin_to_cores: true,
         steering: false, // the messages here have no Call-ID that the kernel could find
     }
