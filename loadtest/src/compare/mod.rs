@@ -2,6 +2,7 @@
 //! alone on one core with the load on another; what a message costs each of them.
 
 mod bars;
+mod bystander;
 mod machine;
 mod measure;
 mod process;

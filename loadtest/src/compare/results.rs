@@ -1,5 +1,6 @@
 //! What was measured, and what is told of it: medians, quartiles, ratios.
 
+use super::bystander::Seen;
 use super::machine::Machine;
 use crate::load::Report;
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,33 @@ pub(super) struct Runs {
     pub(super) half: Vec<Report>,
     /// The highest rate of calls with less than one datagram in a thousand lost; 0.0: not looked for.
     pub(super) highest_rate: f64,
+    /// What happened beside these runs.
+    #[serde(default)]
+    pub(super) beside: Beside,
+}
+
+/// How far what was measured had the machine to itself.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub(super) struct Beside {
+    /// Runs that were thrown away and made again, for they were disturbed.
+    pub(super) repeated: u32,
+    /// Runs that were kept though they were disturbed: the last try.
+    pub(super) disturbed: u32,
+    /// The worst beside a run that was kept.
+    pub(super) worst: Seen,
+}
+
+impl Beside {
+    /// A run is over. True: it is to be made again; `is_last` says that it cannot be.
+    pub(super) fn rejects(&mut self, seen: Seen, is_last: bool) -> bool {
+        if !seen.is_undisturbed() && !is_last {
+            self.repeated += 1;
+            return true;
+        }
+        self.disturbed += u32::from(!seen.is_undisturbed());
+        self.worst = self.worst.max(seen);
+        false
+    }
 }
 
 /// The middle of several figures, and where their middle half lies.
@@ -86,6 +114,17 @@ pub(super) fn cpu(report: &Report) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_disturbed_run_is_made_again_but_for_the_last_try() {
+        let seen = |stopped_ms| Seen { stopped_ms, others: 0.1 };
+        let mut beside = Beside::default();
+        assert!(!beside.rejects(seen(3.0), false));
+        assert!(beside.rejects(seen(40.0), false));
+        assert_eq!((beside.repeated, beside.disturbed, beside.worst), (1, 0, seen(3.0)));
+        assert!(!beside.rejects(seen(30.0), true));
+        assert_eq!((beside.repeated, beside.disturbed, beside.worst), (1, 1, seen(30.0)));
+    }
 
     #[test]
     fn medians_and_quartiles_lie_between_figures_where_they_must() {

@@ -1,5 +1,7 @@
 //! The results in words: what was measured where, one row for each, and the aims.
 
+use super::bystander::{OTHERS_MAX, STOP_MAX_MS};
+use super::measure::TRIES;
 use super::results::{FLOOR, Results, Runs, Spread, cpu};
 use crate::load::Report;
 use std::fmt::Write;
@@ -19,6 +21,8 @@ pub(super) fn all(results: &Results) -> String {
     write_rates(&mut text, results);
     write_aims(&mut text, results);
     write_faults(&mut text, results);
+    write_beside(&mut text, results);
+    write_versions(&mut text, results);
     text
 }
 
@@ -193,6 +197,33 @@ fn write_faults(text: &mut String, results: &Results) {
             sum(|r| r.wrong_backend),
         );
     }
+}
+
+fn write_beside(text: &mut String, results: &Results) {
+    let _ = write!(
+        text,
+        "\n## Beside it\n\nA run beside which a core stood still for more than {STOP_MAX_MS:.0} ms, or others \
+         took more than {OTHERS_MAX} cores for a tenth of a second, was made again, and the {TRIES}rd one \
+         kept whatever it was: the same for everybody, and for the search of the highest rate too, where \
+         besides whatever was found lossy was tried once more.\n\n\
+         | | made again | kept though disturbed | longest stop, ms | others at their loudest, cores |\n\
+         |---|---|---|---|---|\n",
+    );
+    for runs in &results.rivals {
+        let beside = &runs.beside;
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {:.1} | {:.2} |",
+            runs.title,
+            beside.repeated,
+            beside.disturbed,
+            beside.worst.stopped_ms,
+            beside.worst.others
+        );
+    }
+}
+
+fn write_versions(text: &mut String, results: &Results) {
     text.push_str("\nVersions: ");
     let versions: Vec<_> = results.rivals.iter().map(|runs| runs.version.as_str()).collect();
     let mut told = versions.clone();

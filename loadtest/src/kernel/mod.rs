@@ -1,12 +1,14 @@
 //! Calls that the standard library has no name for: many datagrams at once, readiness of many
-//! sockets, one io_uring. The only `unsafe` of this crate; what is public here is safe.
+//! sockets, one io_uring, where a thread runs. The only `unsafe` of this crate; what is public here is safe.
 #![allow(unsafe_code)]
 
+mod core;
 mod mmsg;
 mod poll;
 mod train;
 mod uring;
 
+pub(crate) use self::core::{run_first, stay_on};
 pub(crate) use mmsg::{Inbox, Postman, Trains};
 pub(crate) use poll::{Interest, wait_readable};
 pub(crate) use train::{SEGMENT_SIZE_MAX, SEGMENTS_MAX};

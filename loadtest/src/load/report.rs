@@ -132,7 +132,8 @@ pub(crate) struct Report {
     pub(crate) latency_us: LatencyReport,
     pub(crate) generator: Cost,
     pub(crate) balancer: Option<Cost>,
-    /// Processors that others kept busy meanwhile, with the kernel's own work outside of processes.
+    /// Processors that others kept busy meanwhile, with the kernel's own work outside of processes, and
+    /// with what the host took away.
     pub(crate) others_busy: f64,
     /// Of that, softirq threads of the kernel.
     pub(crate) softirq_busy: f64,

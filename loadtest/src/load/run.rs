@@ -66,7 +66,16 @@ struct Snapshot {
     generator: Usage,
     balancer: Usage,
     softirq: Usage,
-    busy_s: f64,
+    idle_s: Vec<(usize, f64)>,
+}
+
+impl Snapshot {
+    /// Processors that were busy from this moment to `later`.
+    fn busy_until(&self, later: &Self) -> f64 {
+        let seconds = (later.at - self.at).as_secs_f64();
+        let idle = |snapshot: &Self| snapshot.idle_s.iter().map(|(_, idle)| idle).sum::<f64>();
+        later.idle_s.len() as f64 - (idle(later) - idle(self)) / seconds
+    }
 }
 
 impl<'a> Run<'a> {
@@ -154,7 +163,7 @@ impl<'a> Run<'a> {
             generator: Usage::of(&[std::process::id()]),
             balancer: Usage::of(&self.watched),
             softirq: Usage::of(&processes::softirq_threads()),
-            busy_s: processes::busy_s(),
+            idle_s: processes::idle_s(),
         }
     }
 
@@ -205,7 +214,7 @@ impl<'a> Run<'a> {
                 bye: self.callers.latencies.bye.quantiles(),
                 other: self.callers.latencies.other.quantiles(),
             },
-            others_busy: ((after.busy_s - before.busy_s) / seconds - cores).max(0.0),
+            others_busy: (before.busy_until(after) - cores).max(0.0),
             softirq_busy: after.softirq.since(&before.softirq).cpu.as_secs_f64() / seconds,
             generator,
             balancer,
