@@ -4,6 +4,7 @@
 
 use super::core::Core;
 use super::desk::Desk;
+use crate::io::buffers::SendSlot;
 use crate::pool::BackendId;
 use crate::proxy::{Forwarded, Method, Now, Timing, Verdict};
 use crate::sip::Message;
@@ -100,12 +101,17 @@ impl Lines {
 impl<C: Core> Desk<C> {
     /// Notes a final response that is about to be sent, where there is a log and it wants it.
     #[inline]
-    pub(super) fn log_message(
-        &mut self,
-        now: Now,
-        verdict: &Verdict,
-        slot: &crate::io::buffers::SendSlot,
-    ) {
+    pub(super) fn log_message(&mut self, now: Now, verdict: &Verdict, slot: &SendSlot) {
+        if self.pen.is_some() {
+            self.write_line(now, verdict, slot);
+        }
+    }
+
+    /// Out of the way of who has no log: a message passes through more code than the processor's
+    /// instruction cache holds.
+    #[cold]
+    #[inline(never)]
+    fn write_line(&mut self, now: Now, verdict: &Verdict, slot: &SendSlot) {
         let Some(pen) = &mut self.pen else { return };
         let (sent, len) = match *verdict {
             Verdict::Forward { egress, len, kind } => {
