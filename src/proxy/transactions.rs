@@ -153,7 +153,7 @@ impl Transactions {
     }
 
     /// The key of a transaction; `None` for one without an RFC 3261 branch, which cannot be told from
-    /// others.
+    /// others. Asks for the memory of its slot: it is looked at soon, and mostly in no cache.
     #[inline]
     pub(super) fn key(
         &self,
@@ -162,7 +162,9 @@ impl Transactions {
         branch: Option<&[u8]>,
     ) -> Option<TransactionKey> {
         let branch = branch.filter(|branch| branch.len() > 7 && branch.starts_with(b"z9hG4bK"))?;
-        Some(TransactionKey(self.hash.hash_one((call, cseq, branch)).max(1)))
+        let key = TransactionKey(self.hash.hash_one((call, cseq, branch)).max(1));
+        self.slots.fetch(key);
+        Some(key)
     }
 
     /// A request is forwarded.
