@@ -76,15 +76,10 @@ impl Idle {
     }
 }
 
-/// 96 bits that stand for a Call-ID in one table. Among 10 million pins, the chance that any two
-/// Call-IDs share a key is under 1 in 10^15.
+/// 64 bits that stand for a Call-ID in one table, never 0. That a new Call-ID has the key of one of
+/// 10 million others happens once in 10^12 times; its requests then go where the other's go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct PinKey {
-    /// Where in the table.
-    place: u64,
-    /// Of an independent hash.
-    check: u32,
-}
+pub struct PinKey(u64);
 
 /// What the table knows of a Call-ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,12 +103,11 @@ pub enum Outcome {
 
 /// The pins of one shard.
 pub struct PinTable {
-    slots: Slots<Slot>,
+    slots: Slots<Slot, 4>,
     /// Those of the shard: dialogs and calls change with the pins, and only with them.
     counts: Counts,
     idle: Idle,
-    place_hash: RandomState,
-    check_hash: RandomState,
+    hash: RandomState,
 }
 
 impl PinTable {
@@ -122,12 +116,9 @@ impl PinTable {
     ///
     /// All memory is taken here: [`PinTable::bytes`], and about 500 KB for the counts.
     pub fn new(pins_max: usize, idle: Idle, keys: [u64; 4]) -> Self {
-        let [place_hash, check_hash] = [0u64, 4].map(|first| {
-            let seed = |i| derived(keys, first + i);
-            RandomState::with_seeds(seed(0), seed(1), seed(2), seed(3))
-        });
-        let slots = Slots::new(pins_max);
-        Self { slots, counts: Counts::new(), idle, place_hash, check_hash }
+        let [k0, k1, k2, k3] = [0, 1, 2, 3].map(|number| derived(keys, number));
+        let hash = RandomState::with_seeds(k0, k1, k2, k3);
+        Self { slots: Slots::new(pins_max, 2 * pins_max), counts: Counts::new(), idle, hash }
     }
 
     /// How long pins are kept from their next traffic on.
@@ -138,10 +129,7 @@ impl PinTable {
     /// The key of a Call-ID. Make it once per message.
     #[inline]
     pub fn key(&self, call_id: &[u8]) -> PinKey {
-        PinKey {
-            place: self.place_hash.hash_one(call_id),
-            check: self.check_hash.hash_one(call_id) as u32,
-        }
+        PinKey(self.hash.hash_one(call_id).max(1))
     }
 
     /// Asks for the memory of this Call-ID's pin. A table of many pins is in no cache: what stands
@@ -155,7 +143,7 @@ impl PinTable {
     #[inline]
     pub fn find(&self, key: PinKey, now_s: u32) -> Option<Pin> {
         let slot = self.slots.find(key).map(|at| self.slots.at(at))?;
-        slot.is_live(now_s).then(|| Pin { backend: slot.backend, class: slot.stage.class() })
+        slot.is_live(now_s).then(|| Pin { backend: slot.backend, class: slot.stage().class() })
     }
 
     /// Pins the Call-ID to this backend, or refreshes its pin: its class becomes the higher of the
@@ -178,8 +166,7 @@ impl PinTable {
             Probe::Vacant(_) if self.slots.is_full() => return Outcome::Full,
             Probe::Vacant(at) => at,
         };
-        let expires_s = now_s.saturating_add(self.lifetime_s(stage));
-        let new = Slot::new(key, backend, stage, expires_s);
+        let new = Slot::new(key, backend, stage, now_s, self.lifetime_s(stage));
         let old = self.slots.put(at, new);
         recount(&mut self.counts, &old, &new);
         Outcome::Inserted
@@ -189,7 +176,7 @@ impl PinTable {
     /// a 2xx repeated across the BYE begins nothing. False if there is no pin.
     pub fn confirm(&mut self, key: PinKey, now_s: u32) -> bool {
         let Some(at) = self.live(key, now_s) else { return false };
-        let stage = match self.slots.at(at).stage {
+        let stage = match self.slots.at(at).stage() {
             Stage::Ended => Stage::Ended,
             _ => Stage::Dialog,
         };
@@ -200,7 +187,7 @@ impl PinTable {
     /// Traffic that tells nothing of a dialog: the pin's time begins anew. False if there is no pin.
     pub fn touch(&mut self, key: PinKey, now_s: u32) -> bool {
         let Some(at) = self.live(key, now_s) else { return false };
-        let stage = self.slots.at(at).stage;
+        let stage = self.slots.at(at).stage();
         self.change(at, stage, None, now_s);
         true
     }
@@ -209,7 +196,7 @@ impl PinTable {
     /// dialog is left alone. False if there is no pin.
     pub fn end(&mut self, key: PinKey, now_s: u32) -> bool {
         let Some(at) = self.live(key, now_s) else { return false };
-        if matches!(self.slots.at(at).stage, Stage::Dialog | Stage::Ended) {
+        if matches!(self.slots.at(at).stage(), Stage::Dialog | Stage::Ended) {
             self.lower(at, Stage::Ended, now_s);
         }
         true
@@ -220,7 +207,7 @@ impl PinTable {
     /// pin.
     pub fn revive(&mut self, key: PinKey, now_s: u32) -> bool {
         let Some(at) = self.live(key, now_s) else { return false };
-        let stage = match self.slots.at(at).stage {
+        let stage = match self.slots.at(at).stage() {
             Stage::Ended => Stage::Dialog,
             stage => stage,
         };
@@ -232,7 +219,7 @@ impl PinTable {
     /// Any other pin is left alone: a failed re-INVITE ends no dialog. False if there is no pin.
     pub fn fail(&mut self, key: PinKey, now_s: u32) -> bool {
         let Some(at) = self.live(key, now_s) else { return false };
-        if self.slots.at(at).stage == Stage::Invite {
+        if self.slots.at(at).stage() == Stage::Invite {
             self.lower(at, Stage::Transaction, now_s);
         }
         true
@@ -241,7 +228,7 @@ impl PinTable {
     /// The pin was inserted for an INVITE that begins a call: its result is awaited.
     pub fn begin_attempt(&mut self, key: PinKey) {
         if let Some(at) = self.slots.find(key) {
-            self.slots.at_mut(at).attempt = Attempt::Open;
+            self.slots.at_mut(at).set_attempt(Attempt::Open);
         }
     }
 
@@ -249,9 +236,9 @@ impl PinTable {
     /// retransmission makes its final response come again too, and that is none.
     pub fn repeat_attempt(&mut self, key: PinKey) {
         if let Some(at) = self.slots.find(key) {
-            let attempt = &mut self.slots.at_mut(at).attempt;
-            if *attempt == Attempt::Challenged {
-                *attempt = Attempt::Open;
+            let slot = self.slots.at_mut(at);
+            if slot.attempt() == Attempt::Challenged {
+                slot.set_attempt(Attempt::Open);
             }
         }
     }
@@ -260,10 +247,10 @@ impl PinTable {
     /// [`PinTable::confirm`] and [`PinTable::fail`], in any case before the pin runs out.
     pub fn settle_attempt(&mut self, key: PinKey, challenge: bool, now_s: u32) -> bool {
         let Some(at) = self.live(key, now_s) else { return false };
-        let attempt = &mut self.slots.at_mut(at).attempt;
-        let awaited = *attempt == Attempt::Open;
+        let slot = self.slots.at_mut(at);
+        let awaited = slot.attempt() == Attempt::Open;
         if awaited {
-            *attempt = if challenge { Attempt::Challenged } else { Attempt::Settled };
+            slot.set_attempt(if challenge { Attempt::Challenged } else { Attempt::Settled });
         }
         awaited
     }
@@ -292,7 +279,7 @@ impl PinTable {
         self.slots.used_max()
     }
 
-    /// Slots: a third more than pins at most, so that a probe is short.
+    /// Slots: twice as many as pins at most, so that a search seldom leaves its cache line.
     pub fn slots(&self) -> usize {
         self.slots.count()
     }
@@ -334,15 +321,14 @@ impl PinTable {
         self.slots.find(key).filter(|at| self.slots.at(*at).is_live(now_s))
     }
 
-    /// Lifts the stage, sets the backend, begins the time anew; never shortens it.
+    /// Lifts the stage, sets the backend, begins the time of a live pin anew; never shortens it.
     fn change(&mut self, at: usize, stage: Stage, backend: Option<BackendId>, now_s: u32) {
         let old = *self.slots.at(at);
-        let new_stage = old.stage.max(stage);
+        let new_stage = old.stage().max(stage);
         let lifetime_s = self.lifetime_s(new_stage).max(self.lifetime_s(stage));
         let slot = self.slots.at_mut(at);
-        slot.stage = new_stage;
+        slot.set_stage(new_stage, now_s, lifetime_s.max(old.rest_s(now_s)));
         slot.backend = backend.unwrap_or(old.backend);
-        slot.expires_s = old.expires_s.max(now_s.saturating_add(lifetime_s));
         let new = *slot;
         recount(&mut self.counts, &old, &new);
     }
@@ -351,8 +337,7 @@ impl PinTable {
     fn lower(&mut self, at: usize, stage: Stage, now_s: u32) {
         let old = *self.slots.at(at);
         let slot = self.slots.at_mut(at);
-        slot.stage = stage;
-        slot.expires_s = now_s.saturating_add(TRANSACTION_S);
+        slot.set_stage(stage, now_s, TRANSACTION_S);
         let new = *slot;
         recount(&mut self.counts, &old, &new);
     }
@@ -370,7 +355,7 @@ impl PinTable {
 /// A slot has changed.
 #[inline]
 fn recount(counts: &mut Counts, old: &Slot, new: &Slot) {
-    let (was, is) = ((old.stage.held(), old.backend), (new.stage.held(), new.backend));
+    let (was, is) = ((old.stage().held(), old.backend), (new.stage().held(), new.backend));
     if was != is {
         counts.release(was.1, was.0);
         counts.hold(is.1, is.0);
@@ -388,7 +373,7 @@ impl std::fmt::Debug for PinTable {
     }
 }
 
-/// One of the eight seeds that the two hashes need, out of four keys.
+/// One of the seeds of the hash, out of the four keys.
 fn derived(keys: [u64; 4], number: u64) -> u64 {
     let mut input = [0; 24];
     for (bytes, word) in input.chunks_exact_mut(8).zip([number, keys[2], keys[3]]) {

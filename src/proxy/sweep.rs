@@ -13,8 +13,8 @@ const ROUND_MS: u64 = 10_000;
 /// Fewer slots are not worth a call.
 const LOOKS_MIN: u64 = 16;
 
-/// 48 KiB of the table, ten microseconds: no pause that a call could feel.
-const LOOKS_MAX: u64 = 2048;
+/// 48 KiB of the pins, ten microseconds: no pause that a call could feel.
+const LOOKS_MAX: u64 = 3072;
 
 /// A removal moves others, and costs as much as dozens of looks: when many run out together, the hand
 /// takes longer rather than the turn.

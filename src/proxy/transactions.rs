@@ -137,7 +137,7 @@ pub(super) struct Heard {
 
 /// The transactions of a shard.
 pub(super) struct Transactions {
-    slots: Slots<Transaction>,
+    slots: Slots<Transaction, 2>,
     open: usize,
     open_max: usize,
     hash: ahash::RandomState,
@@ -149,7 +149,8 @@ impl Transactions {
     /// Room for so many open ones, and for as many closed ones. `keys` are random.
     pub(super) fn new(open_max: usize, keys: [u64; 4]) -> Self {
         let hash = ahash::RandomState::with_seeds(!keys[0], !keys[1], !keys[2], !keys[3]);
-        Self { slots: Slots::new(2 * open_max), open: 0, open_max, hash, key_mark: 0 }
+        let slots = Slots::new(2 * open_max, 8 * open_max / 3);
+        Self { slots, open: 0, open_max, hash, key_mark: 0 }
     }
 
     /// The key of a transaction; `None` for one without an RFC 3261 branch, which cannot be told from

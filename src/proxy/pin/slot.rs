@@ -8,22 +8,23 @@ use crate::proxy::slots::Entry;
 /// A pin, or an empty slot.
 #[derive(Clone, Copy)]
 pub(super) struct Slot {
-    key_place: u64,
-    key_check: u32,
+    /// 0: empty.
+    key: u64,
     pub(super) backend: BackendId,
-    /// The last second in which it is live.
-    pub(super) expires_s: u32,
-    pub(super) stage: Stage,
-    pub(super) attempt: Attempt,
+    /// From the lowest bit on: two bits [`Attempt`], three [`Stage`], and the last second in which it
+    /// is live, whose 27 bits come round in four years.
+    state: u32,
 }
 
-const _: () = assert!(size_of::<Slot>() == 24);
+const _: () = assert!(size_of::<Slot>() == 16);
 
-/// The state of a slot. The order is that of [`Class`], which a refresh never goes down in.
+const STAGE_AT: u32 = 2;
+const SECOND_AT: u32 = 5;
+
+/// How far a pin has come. The order is that of [`Class`], which a refresh never goes down in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(super) enum Stage {
-    Empty,
     Transaction,
     /// A transaction that ended a dialog: traffic in the dialog revives it.
     Ended,
@@ -49,40 +50,87 @@ pub(super) enum Attempt {
 impl Entry for Slot {
     type Key = PinKey;
 
-    const EMPTY: Self = Self {
-        key_place: 0,
-        key_check: 0,
-        backend: BackendId(0),
-        expires_s: 0,
-        stage: Stage::Empty,
-        attempt: Attempt::None,
-    };
+    const EMPTY: Self = Self { key: 0, backend: BackendId(0), state: 0 };
 
     #[inline]
     fn is_empty(&self) -> bool {
-        self.stage == Stage::Empty
+        self.key == 0
     }
 
     #[inline]
     fn key(&self) -> PinKey {
-        PinKey { place: self.key_place, check: self.key_check }
+        PinKey(self.key)
     }
 
     #[inline]
     fn place(key: PinKey) -> u64 {
-        key.place
+        key.0
     }
 }
 
 impl Slot {
-    pub(super) fn new(key: PinKey, backend: BackendId, stage: Stage, expires_s: u32) -> Self {
-        let (key_place, key_check) = (key.place, key.check);
-        Self { key_place, key_check, backend, expires_s, stage, attempt: Attempt::None }
+    /// Live for so many seconds from now on.
+    pub(super) fn new(
+        key: PinKey,
+        backend: BackendId,
+        stage: Stage,
+        now_s: u32,
+        lifetime_s: u32,
+    ) -> Self {
+        let mut slot = Self { key: key.0, backend, state: Attempt::None as u32 };
+        slot.set_stage(stage, now_s, lifetime_s);
+        slot
+    }
+
+    /// Sets the stage, live for so many seconds from now on: two years at most.
+    #[inline]
+    pub(super) fn set_stage(&mut self, stage: Stage, now_s: u32, lifetime_s: u32) {
+        let second = now_s.wrapping_add(lifetime_s) << SECOND_AT;
+        self.state = second | (stage as u32) << STAGE_AT | self.attempt() as u32;
     }
 
     #[inline]
+    pub(super) fn stage(&self) -> Stage {
+        match self.state >> STAGE_AT & 7 {
+            0 => Stage::Transaction,
+            1 => Stage::Ended,
+            2 => Stage::Invite,
+            3 => Stage::Registration,
+            _ => Stage::Dialog,
+        }
+    }
+
+    #[inline]
+    pub(super) fn set_attempt(&mut self, attempt: Attempt) {
+        self.state = self.state & !3 | attempt as u32;
+    }
+
+    #[inline]
+    pub(super) fn attempt(&self) -> Attempt {
+        match self.state & 3 {
+            0 => Attempt::None,
+            1 => Attempt::Open,
+            2 => Attempt::Challenged,
+            _ => Attempt::Settled,
+        }
+    }
+
+    /// Those that ran out up to two years ago are told from those that live up to two years more.
+    #[inline]
     pub(super) fn is_live(&self, now_s: u32) -> bool {
-        now_s <= self.expires_s
+        self.left(now_s) >= 0
+    }
+
+    /// How many seconds a live one lives from now on.
+    #[inline]
+    pub(super) fn rest_s(&self, now_s: u32) -> u32 {
+        (self.left(now_s) >> SECOND_AT) as u32
+    }
+
+    /// The same in units of the state's lowest bit; negative if it has run out.
+    #[inline]
+    fn left(&self, now_s: u32) -> i32 {
+        self.state.wrapping_sub(now_s << SECOND_AT) as i32
     }
 }
 
@@ -106,7 +154,7 @@ impl Stage {
     #[inline]
     pub(super) fn class(self) -> Class {
         match self {
-            Self::Empty | Self::Transaction | Self::Ended => Class::Transaction,
+            Self::Transaction | Self::Ended => Class::Transaction,
             Self::Invite => Class::Invite,
             Self::Registration => Class::Registration,
             Self::Dialog => Class::Dialog,

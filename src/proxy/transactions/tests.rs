@@ -152,7 +152,7 @@ fn a_full_table_counts_nothing_in_and_nothing_out() {
         assert_eq!(shard.request(key, sent(A)), Came::New);
     });
     assert_eq!(shard.open_on(A).0, 2);
-    assert_eq!(Transactions::new(0, [1; 4]).slots(), 1);
+    assert_eq!(Transactions::new(0, [1; 4]).slots(), 2, "a line");
 }
 
 #[test]
