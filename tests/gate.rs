@@ -1,4 +1,4 @@
-//! The gate on instruction counts (`benches/instructions/`): growth fails, and says what to do.
+//! The gate on instructions and lines of code (`benches/instructions/`): growth fails, and says what to do.
 
 #[path = "../benches/instructions/src/figures.rs"]
 mod figures;
@@ -22,6 +22,14 @@ fn a_count_that_grew_beyond_its_tolerance_is_refused_with_what_to_do() {
 }
 
 #[test]
+fn lines_of_code_are_held_as_instructions_are_and_called_so() {
+    let accepted = vec![("handle_ok_lines".to_owned(), 300)];
+    let Judgement::Bad(said) = judge("handle_ok_lines", &accepted, 316) else { panic!("passed") };
+    assert!(said.contains("316 cache lines of code, 300 accepted"), "{said}");
+    assert!(matches!(judge("handle_ok_lines", &accepted, 315), Judgement::Good(_)));
+}
+
+#[test]
 fn a_figure_above_the_truth_is_told() {
     let Judgement::Lower(said) = judged(9_799) else { panic!("2.01 % less was not told") };
     assert!(said.contains("-- --accept"), "{said}");
@@ -38,7 +46,8 @@ fn what_is_accepted_is_read_again_and_what_was_not_measured_stays() {
         list.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
     };
     let accepted = figures(&[("gone", 1), ("b", 2), ("a", 3)]);
-    let text = render(&["a", "b", "c"], &accepted, &figures(&[("b", 20), ("c", 30)]));
+    let names = ["a", "b", "c"].map(str::to_owned);
+    let text = render(&names, &accepted, &figures(&[("b", 20), ("c", 30)]));
     assert_eq!(parse(&text), Ok(figures(&[("a", 3), ("b", 20), ("c", 30)])));
 }
 
@@ -52,5 +61,7 @@ fn a_broken_line_is_named() {
 fn the_accepted_figures_can_be_read() {
     let text = include_str!("../benches/instructions/figures.toml");
     let figures = parse(text).expect("good figures");
-    assert!(figures.iter().any(|(name, _)| name == "turns_of_calls"), "{text}");
+    for name in ["turns_of_calls", "handle_invite_new_lines"] {
+        assert!(figures.iter().any(|(other, _)| other == name), "{name} is missing in: {text}");
+    }
 }

@@ -12,7 +12,10 @@ pub(crate) const SLACK_MAX: f64 = 2.0;
 /// How to accept what was measured.
 pub(crate) const ACCEPT: &str = "cargo bench -p sipring-instructions -- --accept";
 
-/// Names and instructions, in the order in which they are shown.
+/// How a name ends that stands for lines of code, not for instructions.
+pub(crate) const LINES: &str = "_lines";
+
+/// Names and counts, in the order in which they are shown.
 pub(crate) type Figures = Vec<(String, u64)>;
 
 /// Reads the file of accepted figures.
@@ -34,15 +37,17 @@ pub(crate) fn parse(text: &str) -> Result<Figures, String> {
 
 /// The file with those of `measured` in place of the accepted ones; what was not measured stays, in the
 /// order of `names`, and a name that is none any more goes.
-pub(crate) fn render(names: &[&str], accepted: &Figures, measured: &Figures) -> String {
+pub(crate) fn render(names: &[String], accepted: &Figures, measured: &Figures) -> String {
     let mut text = format!(
-        "# Instructions that the core may take, as callgrind counts them (rustc as in rust-toolchain.toml).\n\
+        "# Instructions that the core may take, as callgrind counts them (rustc as in rust-toolchain.toml), and {LINES}\n\
+         # of code, 64 bytes each, that they may lie in: the instruction cache holds 512, and a message that needs\n\
+         # more waits for memory.\n\
          # `cargo bench -p sipring-instructions` fails if one grows by more than {GROWTH_MAX} %. Accept new ones, and\n\
          # say in the commit why: {ACCEPT}\n\n"
     );
     for name in names {
-        if let Some(instructions) = of(measured, name).or_else(|| of(accepted, name)) {
-            let _ = writeln!(text, "{name} = {instructions}");
+        if let Some(count) = of(measured, name).or_else(|| of(accepted, name)) {
+            let _ = writeln!(text, "{name} = {count}");
         }
     }
     text
@@ -60,19 +65,20 @@ pub(crate) enum Judgement {
 }
 
 /// Judges a count by its accepted figure.
-pub(crate) fn judge(name: &str, accepted: &Figures, instructions: u64) -> Judgement {
+pub(crate) fn judge(name: &str, accepted: &Figures, count: u64) -> Judgement {
     let Some(figure) = of(accepted, name) else {
         return Judgement::Bad(format!(
-            "{name}: {instructions} instructions, and no figure to hold them against. Accept: {ACCEPT}"
+            "{name}: {count}, and no figure to hold it against. Accept: {ACCEPT}"
         ));
     };
-    let change = 100.0 * (instructions as f64 - figure as f64) / figure as f64;
-    let line = format!("{name}: {instructions} instructions, {figure} accepted, {change:+.1} %");
+    let change = 100.0 * (count as f64 - figure as f64) / figure as f64;
+    let unit = if name.ends_with(LINES) { "cache lines of code" } else { "instructions" };
+    let line = format!("{name}: {count} {unit}, {figure} accepted, {change:+.1} %");
     if change > GROWTH_MAX {
         Judgement::Bad(format!(
             "{line}: {} more than accepted, {GROWTH_MAX} % is the most. Find what grew with \
              callgrind_annotate, or, if it is worth it, accept it and say why: {ACCEPT}",
-            instructions - figure
+            count - figure
         ))
     } else if change < -SLACK_MAX {
         Judgement::Lower(format!("{line}. Keep the figure true: {ACCEPT}"))

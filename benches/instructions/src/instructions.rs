@@ -1,5 +1,7 @@
-//! How many instructions does the core take for one message, and for whole calls? The same in every run and on
-//! every machine, nearly, so that a change of one per cent shows, and growth fails in `./test.sh`.
+//! How many instructions does the core take for one message, and for whole calls, and in how many lines of code
+//! does the way of a message lie? The same in every run and on every machine, nearly, so that a change of one per
+//! cent shows, and growth fails in `./test.sh`. Time goes by the lines: a message hardly loops, and what does not
+//! fit into the instruction cache is fetched again for each (`benches/results/2026-11-core.md`).
 //!
 //! `cargo bench -p sipring-instructions` counts and judges (needs valgrind, nothing else), `... -- handle` only what
 //! has `handle` in its name, `... -- --accept` makes what was counted the accepted figures in `figures.toml`. The
@@ -110,10 +112,14 @@ fn count_and_judge(arguments: &[String]) -> Result<bool, String> {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("instructions");
     std::fs::create_dir_all(&directory).map_err(|error| format!("{directory:?}: {error}"))?;
     let mut measured = Figures::new();
-    let mut good = true;
     for (name, _) in WORKS.iter().filter(|(name, _)| wanted(name)) {
-        let instructions = callgrind::count(name, "counted_work", &["--run", name], &directory)?;
-        match figures::judge(name, &accepted, instructions) {
+        let counts = callgrind::count(name, "counted_work", &["--run", name], &directory)?;
+        measured.push(((*name).to_owned(), counts.instructions));
+        measured.extend(lines_of(name).map(|name| (name, counts.lines)));
+    }
+    let mut good = true;
+    for (name, count) in &measured {
+        match figures::judge(name, &accepted, *count) {
             Judgement::Good(line) => println!("{line}"),
             Judgement::Lower(line) => println!("RESULT {line}"),
             Judgement::Bad(line) => {
@@ -121,13 +127,18 @@ fn count_and_judge(arguments: &[String]) -> Result<bool, String> {
                 good = false;
             }
         }
-        measured.push(((*name).to_owned(), instructions));
     }
     if accept {
-        let names: Vec<&str> = WORKS.iter().map(|(name, _)| *name).collect();
+        let names = WORKS.iter().flat_map(|(name, _)| [Some((*name).to_owned()), lines_of(name)]);
+        let names: Vec<String> = names.flatten().collect();
         std::fs::write(FIGURES, figures::render(&names, &accepted, &measured))
             .map_err(|error| format!("{FIGURES}: {error}"))?;
         println!("accepted in {FIGURES}");
     }
     Ok(good || accept)
+}
+
+/// The name of the lines of code, where they are held too: those of one message.
+fn lines_of(name: &str) -> Option<String> {
+    name.starts_with("handle").then(|| format!("{name}{}", figures::LINES))
 }
