@@ -8,6 +8,7 @@ use super::results::{Beside, Results, Runs};
 use super::rivals::{LISTEN, Rival, all as all_rivals, backends};
 use crate::load::Report;
 use crate::load::processes::family;
+use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -24,8 +25,9 @@ const LOSS_MAX: f64 = 0.001;
 const HALVINGS: u32 = 5;
 const SEARCH_LENGTH: Duration = Duration::from_millis(1000);
 const WARM_UP: Duration = Duration::from_millis(400);
-/// So often a run is made until it is undisturbed.
+/// So often a run is made until it is undisturbed, and so long all runs that are thrown away may take.
 pub(super) const TRIES: u32 = 3;
+pub(super) const THROWN_AWAY_MAX: Duration = Duration::from_secs(120);
 
 pub(super) fn all(options: &Options) -> io::Result<Results> {
     let begin = Instant::now();
@@ -91,6 +93,8 @@ struct Bench<'a> {
     load_core: usize,
     balancer_core: usize,
     directory: PathBuf,
+    /// What the runs took that were thrown away.
+    thrown_away: Cell<Duration>,
 }
 
 impl<'a> Bench<'a> {
@@ -99,7 +103,8 @@ impl<'a> Bench<'a> {
             std::env::temp_dir().join(format!("sipring-compare-{}", std::process::id()));
         fs::create_dir_all(&directory)?;
         let balancer_core = cores().saturating_sub(1);
-        Ok(Self { options, load_core: 0, balancer_core, directory })
+        let thrown_away = Cell::default();
+        Ok(Self { options, load_core: 0, balancer_core, directory, thrown_away })
     }
 
     /// What each load is, for the results.
@@ -152,7 +157,7 @@ impl<'a> Bench<'a> {
         })
     }
 
-    /// Runs `load` until it is undisturbed, at most [`TRIES`] times.
+    /// Runs `load` until it is undisturbed, within [`TRIES`] and [`THROWN_AWAY_MAX`].
     fn load(
         &self,
         watched: Option<u32>,
@@ -162,10 +167,13 @@ impl<'a> Bench<'a> {
     ) -> io::Result<Report> {
         let mut tries = 1;
         loop {
+            let begin = Instant::now();
             let (report, seen) = self.load_once(watched, pace, length)?;
-            if !beside.rejects(seen, tries == TRIES) {
+            let is_last = tries == TRIES || self.thrown_away.get() >= THROWN_AWAY_MAX;
+            if !beside.rejects(seen, is_last) {
                 return Ok(report);
             }
+            self.thrown_away.set(self.thrown_away.get() + begin.elapsed());
             eprintln!("once more: {seen}");
             tries += 1;
         }

@@ -1,7 +1,7 @@
 //! The results in words: what was measured where, one row for each, and the aims.
 
 use super::bystander::{OTHERS_MAX, STOP_MAX_MS};
-use super::measure::TRIES;
+use super::measure::{THROWN_AWAY_MAX, TRIES};
 use super::results::{FLOOR, Results, Runs, Spread, cpu};
 use crate::load::Report;
 use std::fmt::Write;
@@ -204,10 +204,12 @@ fn write_beside(text: &mut String, results: &Results) {
         text,
         "\n## Beside it\n\nA run beside which a core stood still for more than {STOP_MAX_MS:.0} ms, or others \
          took more than {OTHERS_MAX} cores for a tenth of a second, was made again, and the {TRIES}rd one \
-         kept whatever it was: the same for everybody, and for the search of the highest rate too, where \
-         besides whatever was found lossy was tried once more.\n\n\
+         kept whatever it was (every one, once those thrown away had taken {} s): the same for everybody, \
+         and for the search of the highest rate too, where besides whatever was found lossy was tried once \
+         more.\n\n\
          | | made again | kept though disturbed | longest stop, ms | others at their loudest, cores |\n\
          |---|---|---|---|---|\n",
+        THROWN_AWAY_MAX.as_secs(),
     );
     for runs in &results.rivals {
         let beside = &runs.beside;
