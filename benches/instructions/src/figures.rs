@@ -39,7 +39,8 @@ pub(crate) fn parse(text: &str) -> Result<Figures, String> {
 /// order of `names`, and a name that is none any more goes.
 pub(crate) fn render(names: &[String], accepted: &Figures, measured: &Figures) -> String {
     let mut text = format!(
-        "# Instructions that the core may take, as callgrind counts them (rustc as in rust-toolchain.toml), and {LINES}\n\
+        "# Instructions that the core may take, as callgrind counts them (rustc as in rust-toolchain.toml), \
+         and {LINES}\n\
          # of code, 64 bytes each, that they may lie in: the instruction cache holds 512, and a message that needs\n\
          # more waits for memory.\n\
          # `cargo bench -p sipring-instructions` fails if one grows by more than {GROWTH_MAX} %. Accept new ones, and\n\
