@@ -189,7 +189,8 @@ impl BackendCells {
 #[derive(Debug, Default)]
 pub struct BackendTable(ArcSwap<ByIdentity>);
 
-type ByIdentity = HashMap<BackendId, Arc<BackendCells>, ahash::RandomState>;
+/// Cells by the identity of their backend.
+pub type ByIdentity = HashMap<BackendId, Arc<BackendCells>, ahash::RandomState>;
 
 impl BackendTable {
     fn with(self, ids: impl IntoIterator<Item = BackendId>) -> Self {
@@ -202,21 +203,32 @@ impl BackendTable {
         self.0.load().get(&id).cloned()
     }
 
-    /// Makes room for these; those that are there keep their counts.
+    /// All cells as they are now: for who looks for many.
+    pub fn all(&self) -> Arc<ByIdentity> {
+        self.0.load_full()
+    }
+
+    /// Makes room for these; those that are there keep their counts. Where nothing is missing, nothing is
+    /// written that a worker reads.
     pub fn add(&self, ids: impl IntoIterator<Item = BackendId>) {
-        let mut table = ByIdentity::clone(&self.0.load());
-        for id in ids {
-            table.entry(id).or_default();
+        let table = self.0.load();
+        let missing: Vec<_> = ids.into_iter().filter(|id| !table.contains_key(id)).collect();
+        if !missing.is_empty() {
+            let mut table = ByIdentity::clone(&table);
+            table.extend(missing.into_iter().map(|id| (id, Arc::default())));
+            self.0.store(Arc::new(table));
         }
-        self.0.store(Arc::new(table));
     }
 
     /// Forgets all but these. A worker that still writes to other ones does so unseen.
     pub fn keep(&self, ids: &[BackendId]) {
-        let mut table = ByIdentity::clone(&self.0.load());
         let kept: std::collections::HashSet<_, ahash::RandomState> = ids.iter().collect();
-        table.retain(|id, _| kept.contains(id));
-        self.0.store(Arc::new(table));
+        let table = self.0.load();
+        if !table.keys().all(|id| kept.contains(id)) {
+            let mut table = ByIdentity::clone(&table);
+            table.retain(|id, _| kept.contains(id));
+            self.0.store(Arc::new(table));
+        }
     }
 }
 

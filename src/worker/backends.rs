@@ -99,13 +99,62 @@ impl Backends {
             connections: [const { None }; CONNECTIONS_MAX],
             first_file: local_sockets as u32,
         };
-        backends.follow(pool);
+        backends.follow(pool, pool);
         backends
     }
 
-    /// Takes over another pool. Returns the files of the connections whose backend is gone: their
-    /// receives are to be cancelled.
-    pub(super) fn follow(&mut self, pool: &Pool) -> Vec<FileIndex> {
+    /// Takes over another pool from the one before. Returns the files of the connections whose backend is
+    /// gone: their receives are to be cancelled.
+    ///
+    /// Of a backend that stays, the cells are only compared, never taken again: the control thread and the
+    /// other workers have them too, and a thousand shared counters to raise and lower would hold up the turn.
+    pub(super) fn follow(&mut self, before: &Pool, pool: &Pool) -> Vec<FileIndex> {
+        let gone = self.close_those_without_backend(pool);
+        let by_loads = pool.groups().iter().any(Group::asks_for_loads);
+        let exchanges = by_loads && !self.others.is_empty();
+        let exchanged = std::mem::replace(&mut self.exchanges, exchanges);
+        self.looked = Now { us: 0 };
+        let own = self.cells.backends.all();
+        let others: Vec<_> = match exchanges {
+            true => self.others.iter().map(|one| one.backends.all()).collect(),
+            false => Vec::new(),
+        };
+        let open = self.open_by_peer();
+        let mut entries = std::mem::take(&mut self.entries);
+        let entry = |backend: &crate::pool::Backend| {
+            let cells = own.get(&backend.id);
+            let slot = before.by_id(backend.id);
+            let stays =
+                slot.and_then(|slot| entries.get_mut(usize::from(slot.0))).filter(|entry| {
+                    let same =
+                        entry.cells.as_ref().zip(cells).is_some_and(|(a, b)| Arc::ptr_eq(a, b));
+                    same && exchanged == exchanges
+                });
+            let (cells, elsewhere) = match stays {
+                // All workers' cells of a backend are made and forgotten together.
+                Some(entry) => (entry.cells.take(), std::mem::take(&mut entry.elsewhere)),
+                None => {
+                    let elsewhere = others.iter().filter_map(|one| one.get(&backend.id));
+                    (cells.cloned(), elsewhere.cloned().collect())
+                }
+            };
+            let peer = backend.spec.address;
+            let at = open.binary_search_by_key(&peer, |(other, _)| *other);
+            Entry {
+                id: backend.id,
+                cells,
+                up_since_ms: backend.spec.up_since_ms,
+                requests: 0,
+                elsewhere,
+                connection: at.ok().map(|at| open[at].1),
+                unconnected: false,
+            }
+        };
+        self.entries = pool.backends().iter().map(entry).collect();
+        gone
+    }
+
+    fn close_those_without_backend(&mut self, pool: &Pool) -> Vec<FileIndex> {
         let mut gone = Vec::new();
         for (place, connection) in self.connections.iter_mut().enumerate() {
             if let Some(connection) = connection
@@ -116,31 +165,17 @@ impl Backends {
                 gone.push(FileIndex(self.first_file + place as u32));
             }
         }
-        let by_loads = pool.groups().iter().any(Group::asks_for_loads);
-        self.exchanges = by_loads && !self.others.is_empty();
-        self.looked = Now { us: 0 };
-        let exchanging = self.exchanges.then_some(&self.others).into_iter().flatten();
-        // A thousand backends with 64 connections are looked through in microseconds this way.
+        gone
+    }
+
+    /// Open connections, in the order of their backends' addresses.
+    fn open_by_peer(&self) -> Vec<(SocketAddr, u8)> {
         let open = self.connections.iter().zip(0_u8..).filter_map(|(one, place)| {
             one.as_ref().filter(|one| one.state == State::Open).map(|one| (one.peer, place))
         });
-        let mut open: Vec<(SocketAddr, u8)> = open.collect();
+        let mut open: Vec<_> = open.collect();
         open.sort_unstable();
-        let connection_to = |peer: SocketAddr| {
-            let at = open.partition_point(|(other, _)| *other < peer);
-            open.get(at).filter(|(other, _)| *other == peer).map(|(_, place)| *place)
-        };
-        let entry = |backend: &crate::pool::Backend| Entry {
-            id: backend.id,
-            cells: self.cells.backends.of(backend.id),
-            up_since_ms: backend.spec.up_since_ms,
-            requests: 0,
-            unconnected: false,
-            elsewhere: exchanging.clone().filter_map(|one| one.backends.of(backend.id)).collect(),
-            connection: connection_to(backend.spec.address),
-        };
-        self.entries = pool.backends().iter().map(entry).collect();
-        gone
+        open
     }
 
     /// Counts a request to a backend. True: it is time to connect.
@@ -314,119 +349,4 @@ impl Backends {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pool::{self, BackendSpec, Intake, Policy};
-
-    const LOCAL_SOCKETS: usize = 3;
-
-    fn pool(addresses: &[&str]) -> Pool {
-        let spec = |address: &&str| BackendSpec {
-            name: (*address).to_owned(),
-            address: address.parse().unwrap(),
-            weight: 1,
-            state: pool::State::Ready,
-            sources: Vec::new(),
-            side: 0,
-            intake: Intake::default(),
-            up_since_ms: 0,
-        };
-        Pool::build(addresses.iter().map(spec).collect(), Policy::CALL_ID_HASH, 0).unwrap()
-    }
-
-    fn egress(slot: u16, to: &str) -> Egress {
-        let (to, backend) = (to.parse().unwrap(), Some(BackendSlot(slot)));
-        Egress { socket: SocketIndex(2), to, backend }
-    }
-
-    fn socket() -> UdpSocket {
-        UdpSocket::bind("127.0.0.1:0").unwrap()
-    }
-
-    #[test]
-    fn a_backend_is_connected_at_its_64th_request_and_used_from_then_on() {
-        let pool = pool(&["127.0.0.1:7001", "127.0.0.1:7002"]);
-        let cells = Arc::new(Cells::new(vec![pool.backends()[1].id]));
-        let mut backends = Backends::new(Arc::clone(&cells), Vec::new(), LOCAL_SOCKETS, &pool);
-        let due: Vec<_> = (0..70).filter(|_| backends.count(BackendSlot(1))).collect();
-        assert_eq!(due, (CONNECT_AFTER - 1..70).collect::<Vec<_>>());
-        let of = cells.backends.of(pool.backends()[1].id).unwrap();
-        assert_eq!(of.requests.value(), 70);
-        let way = egress(1, "127.0.0.1:7002");
-        assert_eq!(backends.way(&way), (FileIndex(2), Some(way.to)));
-        let file = backends.free_file().unwrap();
-        assert_eq!(file, FileIndex(3));
-        backends.connected(file, &way, socket());
-        assert_eq!(backends.way(&way), (file, None));
-        assert!(!backends.count(BackendSlot(1)));
-        assert_eq!(backends.ingress(file), Some(SocketIndex(2)));
-        assert_eq!(backends.ingress(FileIndex(1)), Some(SocketIndex(1)));
-        // Not for another address of the slot, nor from another socket, nor without a backend.
-        for other in [
-            Egress { to: "127.0.0.1:9".parse().unwrap(), ..way },
-            Egress { socket: SocketIndex(0), ..way },
-            Egress { backend: None, ..way },
-        ] {
-            let expected = (FileIndex(u32::from(other.socket.0)), Some(other.to));
-            assert_eq!(backends.way(&other), expected);
-        }
-    }
-
-    #[test]
-    fn a_connection_follows_its_address_over_pools_and_closes_when_that_is_gone() {
-        let cells = Arc::new(Cells::new(Vec::new()));
-        let first = pool(&["127.0.0.1:7001", "127.0.0.1:7002"]);
-        let mut backends = Backends::new(Arc::clone(&cells), Vec::new(), LOCAL_SOCKETS, &first);
-        let file = backends.free_file().unwrap();
-        backends.connected(file, &egress(1, "127.0.0.1:7002"), socket());
-        assert_eq!(backends.follow(&pool(&["127.0.0.1:7002"])), []);
-        assert_eq!(backends.way(&egress(0, "127.0.0.1:7002")), (file, None));
-        let closed = backends.follow(&pool(&["127.0.0.1:7001"]));
-        assert_eq!(closed, [file]);
-        assert!(backends.is_closing(file));
-        // Back again while it closes: it is not used, and not closed twice.
-        assert_eq!(backends.follow(&first), []);
-        assert!(backends.way(&egress(1, "127.0.0.1:7002")).1.is_some());
-        assert_ne!(backends.free_file(), Some(file));
-        assert!(backends.turn_away(file).is_some());
-        assert!(backends.turn_away(file).is_none(), "once");
-        assert!(backends.is_closing(file));
-        assert!(backends.close(file).is_some());
-        assert_eq!(backends.free_file(), Some(file));
-    }
-
-    #[test]
-    fn a_backend_left_unconnected_is_asked_for_no_more() {
-        let pool = pool(&["127.0.0.1:7001"]);
-        let cells = Arc::new(Cells::new(Vec::new()));
-        let mut backends = Backends::new(Arc::clone(&cells), Vec::new(), LOCAL_SOCKETS, &pool);
-        let slot = BackendSlot(0);
-        assert!((0..CONNECT_AFTER).map(|_| backends.count(slot)).last().unwrap());
-        backends.leave_unconnected(slot);
-        assert!(!backends.count(slot));
-    }
-
-    #[test]
-    fn outcomes_are_counted_for_the_backend_that_is_known() {
-        let pool = pool(&["127.0.0.1:7001", "127.0.0.1:7002"]);
-        let cells = Arc::new(Cells::new(vec![pool.backends()[1].id]));
-        let backends = Backends::new(Arc::clone(&cells), Vec::new(), LOCAL_SOCKETS, &pool);
-        for slot in 0..3 {
-            backends.count_outcome(BackendSlot(slot), BackendOutcome::Refused);
-        }
-        let of = cells.backends.of(pool.backends()[1].id).expect("its cells");
-        assert_eq!(of.outcomes.each_ref().map(crate::metrics::Cell::value), [0, 1, 0, 0]);
-    }
-
-    #[test]
-    fn the_places_for_connections_end() {
-        let pool = pool(&["127.0.0.1:7001"]);
-        let cells = Arc::new(Cells::new(Vec::new()));
-        let mut backends = Backends::new(Arc::clone(&cells), Vec::new(), LOCAL_SOCKETS, &pool);
-        for _ in 0..CONNECTIONS_MAX {
-            let file = backends.free_file().unwrap();
-            backends.connected(file, &egress(0, "127.0.0.1:7001"), socket());
-        }
-        assert!(backends.free_file().is_none());
-    }
-}
+mod tests;

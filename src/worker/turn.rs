@@ -168,9 +168,10 @@ impl<C: Core> Worker<C> {
         if Arc::ptr_eq(&current, &self.desk.pool) {
             return Ok(());
         }
-        self.desk.pool = arc_swap::Guard::into_inner(current);
+        let current = arc_swap::Guard::into_inner(current);
+        let before = std::mem::replace(&mut self.desk.pool, current);
         self.desk.connect = None; // its slot is of the pool before
-        for file in self.desk.backends.follow(&self.desk.pool) {
+        for file in self.desk.backends.follow(&before, &self.desk.pool) {
             self.desk.driver.cancel_receive(file)?;
         }
         Ok(())
