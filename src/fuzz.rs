@@ -221,7 +221,7 @@ fn assert_good(kind: Forwarded, bytes: &[u8]) {
             Start::Request { fault, .. },
         ) => {
             assert_eq!(fault, None);
-            let (_, via) = message.top_via().expect("our Via");
+            let via = message.top_via().expect("our Via");
             assert_eq!(via.host.of(bytes), b"10.0.0.1");
         }
         (kind, start) => panic!("{kind:?} with {start:?}"),

@@ -172,7 +172,7 @@ fn read_final(bytes: &[u8], ticket: &Ticket) -> Option<Outcome> {
     let Start::Response { status: status @ 200..=699, fault: None } = message.start else {
         return None;
     };
-    let (_, via) = message.top_via().ok()?;
+    let via = message.top_via()?;
     if via.branch?.of(bytes) != ticket.branch.as_bytes() {
         return None;
     }

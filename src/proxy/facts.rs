@@ -75,7 +75,7 @@ impl<'a> Request<'a> {
     pub(super) fn called_user(&self) -> Option<&'a [u8]> {
         let bytes = self.message.bytes;
         match self.sip_uri {
-            Some(uri) => user(bytes, &uri),
+            Some(uri) => user(bytes, uri),
             None => number(self.uri.of(bytes)),
         }
     }

@@ -78,7 +78,7 @@ pub(super) struct Head<'a> {
 
 impl Head<'_> {
     /// Appends the fields.
-    pub(super) fn write(&self, stamps: &Stamps, text: &mut Vec<u8>) {
+    pub(super) fn write(&self, stamps: &Stamps<'_>, text: &mut Vec<u8>) {
         self.write_via(stamps, text);
         if self.request.method == Method::Register {
             if self.wants_path() {
@@ -98,7 +98,7 @@ impl Head<'_> {
 
     /// RFC 3261 16.6 item 8. Towards a backend the sent-by is this worker's own port; towards a
     /// client what clients know us by.
-    fn write_via(&self, stamps: &Stamps, text: &mut Vec<u8>) {
+    fn write_via(&self, stamps: &Stamps<'_>, text: &mut Vec<u8>) {
         let (request, socket) = (self.request, self.hop.egress.socket);
         let sent_by = match self.hop.is_to_backend() {
             true => self.addresses.raw(socket),

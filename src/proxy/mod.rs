@@ -292,12 +292,13 @@ impl Proxy {
         };
         let Some(message) = Message::parse(sip) else { return Verdict::Drop(Drop::NotSip) };
         match message.start {
-            Start::Request { .. } => match self.request(now, pool, ingress, &message, out) {
-                Verdict::Ask { call_id } => {
-                    Verdict::Ask { call_id: call_id.shifted(bytes.len() - sip.len()) }
+            Start::Request { .. } => {
+                let mut verdict = self.request(now, pool, ingress, &message, out);
+                if let Verdict::Ask { call_id } = &mut verdict {
+                    *call_id = call_id.shifted(bytes.len() - sip.len());
                 }
-                verdict => verdict,
-            },
+                verdict
+            }
             Start::Response { .. } => self.response(now, pool, ingress, &message, out),
         }
     }
@@ -399,6 +400,7 @@ impl Proxy {
     }
 }
 
+#[inline(never)]
 fn stun_verdict(ingress: &Ingress, request: &[u8], out: &mut [u8]) -> Verdict {
     match stun::respond(request, ingress.source, out) {
         Some(len) => back(ingress, len, Answer::StunBinding),
@@ -406,6 +408,7 @@ fn stun_verdict(ingress: &Ingress, request: &[u8], out: &mut [u8]) -> Verdict {
     }
 }
 
+#[inline(never)]
 fn pong(ingress: &Ingress, out: &mut [u8]) -> Verdict {
     match out.first_chunk_mut() {
         Some(place) => {

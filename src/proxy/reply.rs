@@ -58,8 +58,8 @@ impl Answer {
 
 /// Where a request came from.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Origin {
-    pub(super) source: SocketAddr,
+pub(super) struct Origin<'a> {
+    pub(super) source: &'a SocketAddr,
     /// [`super::LocalSocket::force_rport`] of where it came in.
     pub(super) force_rport: bool,
 }
@@ -67,26 +67,26 @@ pub(super) struct Origin {
 /// What of the topmost Via must be written before anybody replies to it (RFC 3261 18.2.1, RFC 3581
 /// 4): where it stands, and the text of it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stamps {
+pub(super) struct Stamps<'a> {
     received: Option<(Span, bool)>,
     rport: Option<(Span, bool)>,
-    source: SocketAddr,
+    source: &'a SocketAddr,
 }
 
-impl Stamps {
+impl<'a> Stamps<'a> {
     /// `received` where the sent-by host is not the source address, or with `rport` always; what a
     /// sender wrote into either itself is overwritten. A place is told with whether it is empty yet.
-    pub(super) fn new(bytes: &[u8], via: &Via, origin: Origin) -> Self {
+    pub(super) fn new(bytes: &[u8], via: &Via, origin: Origin<'a>) -> Self {
         let Origin { source, force_rport } = origin;
         let end = Span { start: via.value.end, end: via.value.end };
         let rport = match via.rport {
             Some(param) => Some((param.whole, false)),
             None => force_rport.then_some((end, true)),
         };
-        let differs = uri::ip(via.host.of(bytes)) != Some(source.ip());
+        let differs = || uri::ip(via.host.of(bytes)) != Some(source.ip());
         let received = match via.received {
             Some(param) => Some((param.whole, false)),
-            None if differs || rport.is_some() => Some((end, true)),
+            None if rport.is_some() || differs() => Some((end, true)),
             None => None,
         };
         Self { received, rport, source }
@@ -120,14 +120,14 @@ impl Stamps {
 pub(super) fn push_address(text: &mut Vec<u8>, address: SocketAddr) {
     let brackets = address.is_ipv6();
     text.extend_from_slice(if brackets { b"[" } else { b"" });
-    push_ip(text, address);
+    push_ip(text, &address);
     text.extend_from_slice(if brackets { b"]:" } else { b":" });
     push_number(text, address.port().into());
 }
 
 /// An address without brackets (RFC 5118 4.5). IPv4 by hand: the formatter takes a thousand
 /// instructions.
-fn push_ip(text: &mut Vec<u8>, source: SocketAddr) {
+fn push_ip(text: &mut Vec<u8>, source: &SocketAddr) {
     use std::io::Write;
     match source.ip() {
         IpAddr::V4(ip) => {
@@ -161,6 +161,7 @@ struct OwnTag<'a> {
 }
 
 /// Whether this ACK is for an answer of ours.
+#[inline(never)]
 pub(super) fn is_own_ack(signer: &Signer, request: &Request<'_>) -> bool {
     let Some(tag) = request.to_tag.filter(|tag| tag.len() == TAG_SIZE && tag.starts_with(b"lb"))
     else {
@@ -182,14 +183,14 @@ pub(super) fn is_own_ack(signer: &Signer, request: &Request<'_>) -> bool {
 pub(super) fn write(
     signer: &Signer,
     message: &Message<'_>,
-    origin: Origin,
+    origin: Origin<'_>,
     answer: Answer,
     phrase: Option<&str>,
     edits: &mut Edits,
     out: &mut [u8],
 ) -> Option<(SocketAddr, usize)> {
     let bytes = message.bytes;
-    let (via_row, via) = message.top_via().ok()?;
+    let via = message.top_via()?;
     let [to_row, from_row, call_id_row, cseq_row] =
         [Header::To, Header::From, Header::CallId, Header::CSeq]
             .map(|header| message.rows(header).next());
@@ -204,9 +205,12 @@ pub(super) fn write(
     text.push(b"\r\n");
     edits.clear();
     stamps.each(|span, write| edits.replace(span, write));
-    edits.push(bytes, via_row.line.start as usize..via_row.line.end as usize, &mut text);
-    for row in message.rows(Header::Via).skip(1) {
-        text.push(row.line.of(bytes));
+    for row in message.rows(Header::Via) {
+        let line = row.line.start as usize..row.line.end as usize;
+        match line.contains(&(via.value.start as usize)) {
+            true => edits.push(bytes, line, &mut text),
+            false => text.push(row.line.of(bytes)),
+        }
     }
     text.push(from_row.line.of(bytes));
     push_to(&mut text, signer, message, &to_row, &via);

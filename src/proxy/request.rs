@@ -29,6 +29,7 @@ pub(super) struct Way {
 
 impl Proxy {
     /// Handles the request in `message`.
+    #[inline(never)]
     pub(super) fn request(
         &mut self,
         now: Now,
@@ -38,64 +39,56 @@ impl Proxy {
         out: &mut [u8],
     ) -> Verdict {
         let preview = Preview::of(message, &self.pins);
-        let request = match Request::new(&preview, &self.signer) {
+        // By reference: it is too large to be moved out.
+        let request = Request::new(&preview, &self.signer);
+        let request = match &request {
             Ok(request) => request,
-            Err(fault) => return self.refuse_broken(ingress, message, fault, out),
+            Err(fault) => return self.refuse_broken(ingress, message, *fault, out),
         };
-        if request.method == Method::Ack && reply::is_own_ack(&self.signer, &request) {
-            self.acknowledged(&request);
+        if request.method == Method::Ack && reply::is_own_ack(&self.signer, request) {
+            self.acknowledged(request);
             return Verdict::Absorb(Absorb::OwnAck);
         }
-        if let Some(answer) = self.refusal(&request) {
-            return self.answer(ingress, &request, answer, out);
+        if let Some(answer) = self.refusal(request) {
+            return self.answer(ingress, request, answer, out);
         }
-        if self.routes.load(&request, &self.addresses).is_err() {
+        if self.routes.load(request, &self.addresses).is_err() {
             return self.refuse_broken(ingress, message, Fault::Route, out);
         }
-        if self.is_for_us(&request) {
+        if request.method == Method::Options && self.is_for_us(request) {
             let refuses = self.settings.refuses_new(ingress.socket);
             let answer = if refuses { Answer::Draining } else { Answer::Options };
-            return self.answer(ingress, &request, answer, out);
+            return self.answer(ingress, request, answer, out);
         }
-        let spiral = Spiral::of(&request, &self.addresses, &self.signer, pool);
-        let mut chooser = Chooser {
-            now,
-            settings: &self.settings,
-            pool,
-            ingress,
-            addresses: &self.addresses,
-            signer: &self.signer,
-            pins: &mut self.pins,
-            board: &mut self.board,
-            turns: &mut self.turns,
-            tally: &mut self.tally,
-            spiral: &spiral,
-        };
-        let mut way = match chooser.choose(&request, &self.routes) {
+        let spiral = Spiral::of(request, &self.addresses, &self.signer, pool);
+        let mut chooser = Chooser { now, pool, ingress, proxy: self, spiral: &spiral };
+        let mut way = match chooser.choose(request) {
             Ok((target, by)) => Way { target, by, attempt: false },
             Err(Stop::Ask(call_id)) => return Verdict::Ask { call_id },
-            Err(Stop::Answer(answer)) => return self.answer(ingress, &request, answer, out),
+            Err(Stop::Answer(answer)) => return self.answer(ingress, request, answer, out),
         };
         if spiral.passages == 0 {
-            self.pin(now, pool, ingress, &request, &mut way); // else it is the first passage's
+            self.pin(now, pool, ingress, request, &mut way); // else it is the first passage's
         }
         let branch = request.via.branch.map(|branch| branch.of(message.bytes));
         let key = self.transactions.key(request.pin_key, request.cseq, branch);
-        if let Err(answer) = self.follow(now, pool, ingress, &request, key, &mut way) {
-            self.answered_here(now, &request);
-            return self.answer(ingress, &request, answer, out);
+        if let Err(answer) = self.follow(now, pool, ingress, request, key, &mut way) {
+            self.answered_here(now, request);
+            return self.answer(ingress, request, answer, out);
         }
-        self.track(now, pool, &request, key, &mut way);
+        self.track(now, pool, request, key, &mut way);
         let verdict = self.signing_as_begun(key, |proxy| {
-            proxy.forward(pool, ingress, &request, way.target, way.attempt, out)
+            proxy.forward(pool, ingress, request, way.target, way.attempt, out)
         });
-        match (verdict, way.target) {
-            (Verdict::Forward { .. }, Target::Backend(slot)) if way.attempt => {
-                self.tally.routed(way.by);
-                self.pins.counts_mut().begin(pool.backend(slot).id, now);
-            }
-            (Verdict::Forward { .. }, _) => self.tally.routed(way.by),
-            (_, _) => self.went_nowhere(now, &request, key),
+        if !matches!(verdict, Verdict::Forward { .. }) {
+            self.went_nowhere(now, request, key);
+            return verdict;
+        }
+        self.tally.routed(way.by);
+        if let Target::Backend(slot) = way.target
+            && way.attempt
+        {
+            self.pins.counts_mut().begin(pool.backend(slot).id, now);
         }
         verdict
     }
@@ -140,6 +133,7 @@ impl Proxy {
     }
 
     /// What was not forwarded is not waited for, and nobody is silent about it.
+    #[cold]
     fn went_nowhere(&mut self, now: Now, request: &Request<'_>, key: Option<TransactionKey>) {
         // These have the key of their INVITE.
         if matches!(request.method, Method::Ack | Method::Cancel) {
@@ -172,11 +166,11 @@ impl Proxy {
         request.requires_of_proxies().then_some(Answer::BadExtension)
     }
 
-    /// An OPTIONS for the balancer itself (RFC 3261 11): no user, our host, no Route beyond us.
+    /// Whether an OPTIONS is for the balancer itself (RFC 3261 11): no user, our host, no Route beyond us.
+    #[inline(never)]
     fn is_for_us(&self, request: &Request<'_>) -> bool {
         let bytes = request.message.bytes;
-        request.method == Method::Options
-            && self.routes.next(request.message) == Ok(None)
+        self.routes.next(request.message) == Ok(None)
             && Uri::parse(bytes, self.routes.target()).is_some_and(|uri| {
                 uri.user.is_none()
                     && self.addresses.is_us(uri.host.of(bytes), uri.port_or_default())
@@ -300,13 +294,14 @@ impl Proxy {
         Placing::of(pool, &RequestFacts { settings: &self.settings, ingress, request })
     }
 
-    fn origin(&self, ingress: &Ingress) -> Origin {
+    fn origin<'a>(&self, ingress: &'a Ingress) -> Origin<'a> {
         let socket = self.settings.socket(ingress.socket);
         let force_rport = socket.is_some_and(|socket| socket.force_rport);
-        Origin { source: ingress.source, force_rport }
+        Origin { source: &ingress.source, force_rport }
     }
 
     /// Our answer to a request that keeps the rules.
+    #[inline(never)]
     pub(super) fn answer(
         &mut self,
         ingress: &Ingress,
@@ -321,6 +316,7 @@ impl Proxy {
     }
 
     /// Our answer to one that does not: 400, or 505 (RFC 3261 21.4.1, 21.5.6).
+    #[inline(never)]
     fn refuse_broken(
         &mut self,
         ingress: &Ingress,
@@ -366,7 +362,7 @@ impl Proxy {
 /// that is not the default.
 fn strip_maddr(addresses: &Addresses, request: &Request<'_>, edits: &mut Edits) {
     let bytes = request.message.bytes;
-    let Some(uri) = &request.sip_uri else { return };
+    let Some(uri) = request.sip_uri else { return };
     // Most have none, and it shows at once.
     if memchr::memchr2(b'm', b'M', uri.params.of(bytes)).is_none() {
         return;

@@ -40,6 +40,7 @@ impl Proxy {
         }
     }
 
+    #[inline(never)]
     fn forward_response(
         &mut self,
         now: Now,

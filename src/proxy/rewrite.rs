@@ -45,10 +45,9 @@ impl Edits {
 
     /// Replaces `span` by what `write` appends.
     pub(super) fn replace(&mut self, span: Span, write: impl FnOnce(&mut Vec<u8>)) {
-        let start = self.text.len() as u32;
+        let start = self.text.len();
         write(&mut self.text);
-        let insert = Insert::Text(start, self.text.len() as u32);
-        self.record(span, insert);
+        self.record_text(span, start);
     }
 
     /// Inserts before `at` what `write` appends.
@@ -58,7 +57,7 @@ impl Edits {
 
     /// Takes `span` out.
     pub(super) fn remove(&mut self, span: Span) {
-        self.record(span, Insert::Text(0, 0));
+        self.record_text(span, self.text.len());
     }
 
     /// Replaces `span` by another part of the message.
@@ -66,9 +65,14 @@ impl Edits {
         self.record(span, Insert::Copy(from));
     }
 
-    /// Keeps the list in order of place; edits come nearly sorted, so the search is short.
+    /// Puts the text from `start` on in the place of `span`.
     // Never: there are many who call it, and the instruction cache is full.
     #[inline(never)]
+    fn record_text(&mut self, span: Span, start: usize) {
+        self.record(span, Insert::Text(start as u32, self.text.len() as u32));
+    }
+
+    /// Keeps the list in order of place; edits come nearly sorted, so the search is short.
     fn record(&mut self, span: Span, insert: Insert) {
         let edit = Edit { at: span.start, remove: span.len() as u32, insert };
         let place = self.list.iter().rposition(|other| other.at <= edit.at).map_or(0, |at| at + 1);

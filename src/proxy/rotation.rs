@@ -20,18 +20,20 @@ impl Proxy {
     }
 
     /// Does `work`, which writes a request of this transaction, with the key that it began with.
-    #[inline]
+    #[inline(always)]
     pub(super) fn signing_as_begun<T>(
         &mut self,
         key: Option<TransactionKey>,
         work: impl FnOnce(&mut Self) -> T,
     ) -> T {
-        if !key.is_some_and(|key| self.transactions.is_of_key_before(key)) {
-            return work(self);
+        let of_before = key.is_some_and(|key| self.transactions.is_of_key_before(key));
+        if of_before {
+            self.signer.exchange();
         }
-        self.signer.exchange();
         let result = work(self);
-        self.signer.exchange();
+        if of_before {
+            self.signer.exchange();
+        }
         result
     }
 }

@@ -2,7 +2,7 @@
 
 use super::address::Addresses;
 use super::rewrite::Edits;
-use super::validate::{Request, sip_uri};
+use super::validate::{Request, may_be_request_uri};
 use crate::sip::{Fault, Header, Message, NameAddr, Row, Span, Uri};
 
 /// Route values of one request at most; more are refused.
@@ -130,7 +130,10 @@ impl Routes {
         let stays = uri == request.uri;
         if !stays {
             // It was a Route, where folds and blanks may stand.
-            if !Uri::fits_request_line(uri.of(bytes)) || sip_uri(bytes, uri).is_err() {
+            let read = Uri::parse(bytes, uri);
+            if !Uri::fits_request_line(uri.of(bytes))
+                || !may_be_request_uri(bytes, uri, read.as_ref())
+            {
                 return Err(Fault::Route);
             }
             edits.replace_by_copy(request.uri, uri);

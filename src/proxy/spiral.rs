@@ -26,9 +26,20 @@ impl Spiral {
         pool: &Pool,
     ) -> Self {
         let mut spiral = Self { passages: 0, met: [BackendSlot(0); PASSAGES_MAX], met_count: 0 };
-        if request.lone_via {
-            return spiral;
+        if !request.lone_via {
+            spiral.follow(request, addresses, signer, pool);
         }
+        spiral
+    }
+
+    #[inline(never)]
+    fn follow(
+        &mut self,
+        request: &Request<'_>,
+        addresses: &Addresses,
+        signer: &Signer,
+        pool: &Pool,
+    ) {
         let bytes = request.message.bytes;
         let mut vias = request.message.values(Header::Via).map(|(_, value)| value);
         let mut upper = vias.next().map(|_| *request.via);
@@ -42,15 +53,14 @@ impl Spiral {
                 let (call, cseq) = (request.call, request.cseq);
                 let transaction = Transaction::new(bytes, call, cseq, &next, reply_to);
                 if let Some(branch) = Branch::read(text.of(bytes), signer, &transaction) {
-                    spiral.pass(pool, branch);
+                    self.pass(pool, branch);
                 }
             }
             upper = lower;
-            if spiral.passages == PASSAGES_MAX {
+            if self.passages == PASSAGES_MAX {
                 break;
             }
         }
-        spiral
     }
 
     fn pass(&mut self, pool: &Pool, branch: Branch) {

@@ -1,22 +1,17 @@
 //! Where a request goes: DESIGN's order, first that applies. A token, the named backend, the
 //! replaced dialog, the pin, the policy; and before them what only a backend may ask for.
 
-use super::address::Addresses;
 use super::facts::RequestFacts;
 use super::hash_key::Placing;
-use super::loads::{Board, LoadsNow};
-use super::pin::{Class, PinTable};
+use super::loads::LoadsNow;
+use super::pin::Class;
 use super::reason::{Answer, Method, Routed, TokenResult};
-use super::route::Routes;
-use super::settings::Settings;
-use super::sign::Signer;
 use super::spiral::Spiral;
-use super::tally::Tally;
 use super::token::{BadToken, Kind, Pair, Party, Token, from_tag_hash};
 use super::validate::Request;
-use super::{Ingress, Now, Replaced, SocketIndex};
-use crate::limits::{GROUPS_MAX, PASSAGES_MAX};
-use crate::pool::{BackendId, BackendSlot, CallHash, Choice, GroupIndex, Pool, State, Turn};
+use super::{Ingress, Now, Proxy, Replaced, SocketIndex};
+use crate::limits::PASSAGES_MAX;
+use crate::pool::{BackendId, BackendSlot, CallHash, Choice, GroupIndex, Pool, State};
 use crate::sip::{Span, Uri};
 use std::net::SocketAddr;
 
@@ -46,38 +41,33 @@ pub(super) enum Stop {
 /// All that the choice looks at.
 pub(super) struct Chooser<'a> {
     pub(super) now: Now,
-    pub(super) settings: &'a Settings,
     pub(super) pool: &'a Pool,
     pub(super) ingress: &'a Ingress,
-    pub(super) addresses: &'a Addresses,
-    pub(super) signer: &'a Signer,
-    pub(super) pins: &'a mut PinTable,
-    pub(super) board: &'a mut Board,
-    pub(super) turns: &'a mut [Turn; GROUPS_MAX],
-    pub(super) tally: &'a mut Tally,
+    pub(super) proxy: &'a mut Proxy,
     pub(super) spiral: &'a Spiral,
 }
 
 impl Chooser<'_> {
     /// The way of this request.
-    pub(super) fn choose(
-        &mut self,
-        request: &Request<'_>,
-        routes: &Routes,
-    ) -> Result<(Target, Routed), Stop> {
+    pub(super) fn choose(&mut self, request: &Request<'_>) -> Result<(Target, Routed), Stop> {
         let source = self.pool.by_source(self.ingress.source);
-        if let Some(text) = routes.token()
+        if let Some(text) = self.proxy.routes.token()
             && let Some(found) = self.by_token(request, text, source)?
         {
             return Ok(found);
         }
-        if self.settings.refuses_new(self.ingress.socket) && self.is_new(request) {
+        if self.proxy.settings.refuses_new(self.ingress.socket) && self.is_new(request) {
             return Err(Stop::Answer(Answer::Draining));
         }
+        let routes = &self.proxy.routes;
         let next = routes.next(request.message).ok().flatten().unwrap_or(routes.target());
+        let of_route;
         let uri = match next == request.uri {
             true => request.sip_uri,
-            false => Uri::parse(request.message.bytes, next),
+            false => {
+                of_route = Uri::parse(request.message.bytes, next);
+                of_route.as_ref()
+            }
         };
         if let Some(source) = source
             && let Some(found) = self.by_backend(request, uri, source)?
@@ -92,6 +82,7 @@ impl Chooser<'_> {
 
     /// Whether this begins what would have to go on here later: a dialog or a registration that has
     /// neither token nor pin, and belongs to no call that is here already.
+    #[inline(never)]
     fn is_new(&self, request: &Request<'_>) -> bool {
         use Method::{Invite, Refer, Register, Subscribe};
         matches!(request.method, Invite | Refer | Register | Subscribe)
@@ -103,6 +94,7 @@ impl Chooser<'_> {
 
     /// A good token says it all; a bad one is counted and says nothing, but a forged flow is refused
     /// (RFC 5626 5.3.1).
+    #[inline(never)]
     fn by_token(
         &mut self,
         request: &Request<'_>,
@@ -110,28 +102,28 @@ impl Chooser<'_> {
         source: Option<BackendSlot>,
     ) -> Result<Option<(Target, Routed)>, Stop> {
         let text = text.of(request.message.bytes);
-        let (token, key_number) = match Token::read(text, self.signer, request.call) {
+        let (token, key_number) = match Token::read(text, &self.proxy.signer, request.call) {
             Ok(found) => found,
             Err(BadToken::Forged(kind)) => {
-                self.tally.token(TokenResult::Forged);
+                self.proxy.tally.token(TokenResult::Forged);
                 return match kind {
                     Kind::Path => Err(Stop::Answer(Answer::FlowForged)),
                     Kind::Dialog => Ok(None),
                 };
             }
             Err(BadToken::Unreadable) => {
-                self.tally.token(TokenResult::Unreadable);
+                self.proxy.tally.token(TokenResult::Unreadable);
                 return Ok(None);
             }
         };
-        self.tally.token(TokenResult::Good);
+        self.proxy.tally.token(TokenResult::Good);
         if token.kind == Kind::Dialog && self.goes_to_backend(request, &token, key_number) {
             // A backend that has left the pool: the dialog goes on by pin or hash.
             let slot = self.pool.by_id(token.backend);
             return Ok(slot.map(|slot| (Target::Backend(slot), Routed::Token)));
         }
         let flow = token.flow;
-        let Some(socket) = self.addresses.socket_for(flow.socket, flow.peer) else {
+        let Some(socket) = self.proxy.addresses.socket_for(flow.socket, flow.peer) else {
             return Err(Stop::Answer(Answer::FlowGone));
         };
         let backend = match token.kind {
@@ -150,7 +142,7 @@ impl Chooser<'_> {
             Pair::ClientFacing => true,
             Pair::BackendFacing => false,
             Pair::Single => {
-                let hash = from_tag_hash(self.signer, key_number, request.from_tag);
+                let hash = from_tag_hash(&self.proxy.signer, key_number, request.from_tag);
                 (hash == token.from_tag) == (token.from == Party::Client)
             }
         }
@@ -158,15 +150,17 @@ impl Chooser<'_> {
 
     /// A backend may send a request anywhere: to a peer by address, to another backend, or back to
     /// the pool. `Ok(None)`: into the pool.
+    #[inline(never)]
     fn by_backend(
         &mut self,
         request: &Request<'_>,
-        uri: Option<Uri>,
+        uri: Option<&Uri>,
         source: BackendSlot,
     ) -> Result<Option<(Target, Routed)>, Stop> {
         let bytes = request.message.bytes;
-        let ours =
-            uri.is_some_and(|uri| self.addresses.is_us(uri.host.of(bytes), uri.port_or_default()));
+        let ours = uri.is_some_and(|uri| {
+            self.proxy.addresses.is_us(uri.host.of(bytes), uri.port_or_default())
+        });
         if ours {
             return Ok(None);
         }
@@ -180,7 +174,7 @@ impl Chooser<'_> {
         if let Some(slot) = self.at_address(request, to) {
             return Ok(Some((Target::Backend(slot), Routed::Backend)));
         }
-        let Some(socket) = self.addresses.listener_towards(to) else {
+        let Some(socket) = self.proxy.addresses.listener_towards(to) else {
             return Err(Stop::Answer(Answer::Unresolvable));
         };
         let backend = self.pool.backend(source).id;
@@ -191,17 +185,13 @@ impl Chooser<'_> {
     fn in_pool(
         &mut self,
         request: &Request<'_>,
-        uri: Option<Uri>,
+        uri: Option<&Uri>,
     ) -> Result<(Target, Routed), Stop> {
         let bytes = request.message.bytes;
         let found = |slot, by| Ok((Target::Backend(slot), by));
         let nobody = Err(Stop::Answer(Answer::NoBackend));
         if self.spiral.passages > 0 {
-            let Placing { group, call } = self.placing(request);
-            return match self.pool.choose_by_hash(group, call, self.spiral.backends()) {
-                Some(slot) => found(slot, Routed::Spiral),
-                None => Err(Stop::Answer(Answer::Loop)),
-            };
+            return self.on_spiral(request);
         }
         if request.to_tag.is_some() {
             let address = uri.and_then(|uri| uri.address(bytes));
@@ -231,20 +221,30 @@ impl Chooser<'_> {
         }
     }
 
+    /// To a backend that it has not met.
+    #[inline(never)]
+    fn on_spiral(&self, request: &Request<'_>) -> Result<(Target, Routed), Stop> {
+        let Placing { group, call } = self.placing(request);
+        match self.pool.choose_by_hash(group, call, self.spiral.backends()) {
+            Some(slot) => Ok((Target::Backend(slot), Routed::Spiral)),
+            None => Err(Stop::Answer(Answer::Loop)),
+        }
+    }
+
     /// Loads cost something: they are looked at where somebody asks for them.
     fn by_policy(&mut self, request: &Request<'_>, group: GroupIndex, call: CallHash) -> Choice {
         if self.pool.group(group).asks_for_loads() {
-            self.board.follow(self.pool, self.pins.counts_mut());
+            self.proxy.board.follow(self.pool, self.proxy.pins.counts_mut());
         }
         let for_call = request.method == Method::Invite;
-        let counts = self.pins.counts();
-        let loads = LoadsNow { board: self.board, counts, now: self.now, for_call };
-        let turn = &mut self.turns[usize::from(group.0)];
+        let Proxy { board, pins, turns, .. } = &mut *self.proxy;
+        let loads = LoadsNow { board, counts: pins.counts(), now: self.now, for_call };
+        let turn = &mut turns[usize::from(group.0)];
         self.pool.choose(group, call, &[], &loads, turn)
     }
 
     fn facts<'b>(&'b self, request: &'b Request<'b>) -> RequestFacts<'b> {
-        RequestFacts { settings: self.settings, ingress: self.ingress, request }
+        RequestFacts { settings: &self.proxy.settings, ingress: self.ingress, request }
     }
 
     fn placing(&self, request: &Request<'_>) -> Placing {
@@ -253,6 +253,7 @@ impl Chooser<'_> {
 
     /// RFC 3891, RFC 3911, RFC 4538: to the backend that holds the dialog named in the request; if
     /// its pin is gone, to where the hash of its Call-ID leads.
+    #[inline(never)]
     fn by_replaced(
         &mut self,
         request: &Request<'_>,
@@ -278,6 +279,7 @@ impl Chooser<'_> {
     fn named(&self, request: &Request<'_>, address: SocketAddr) -> Option<BackendSlot> {
         let is_of_failure = request.method == Method::Ack
             && self
+                .proxy
                 .pins
                 .find(request.pin_key, self.now.seconds())
                 .is_some_and(|pin| matches!(pin.class, Class::Transaction | Class::Invite));
@@ -295,7 +297,7 @@ impl Chooser<'_> {
     /// The backend of the Call-ID's pin. A registration outlives its backend's health: it moves. A
     /// transaction and a dialog do not (RFC 3261 16.11).
     fn pinned(&self, request: &Request<'_>) -> Option<BackendSlot> {
-        let pin = self.pins.find(request.pin_key, self.now.seconds())?;
+        let pin = self.proxy.pins.find(request.pin_key, self.now.seconds())?;
         let slot = self.pool.by_id(pin.backend)?;
         let down = self.pool.backend(slot).spec.state == State::Down;
         (!(down && pin.class == Class::Registration)).then_some(slot)

@@ -50,17 +50,25 @@ impl Method {
 pub(super) struct Preview<'a> {
     message: &'a Message<'a>,
     pin_key: Option<PinKey>,
-    top_via: Result<(Row, Via), Fault>,
+    /// The topmost Via.
+    via: Option<Via>,
+    /// The Request-URI, where it is of a scheme that we read.
+    uri: Option<Uri>,
 }
 
 impl<'a> Preview<'a> {
+    #[inline(always)]
     pub(super) fn of(message: &'a Message<'a>, pins: &PinTable) -> Self {
         let call_id = message.call_id().ok();
         let pin_key = call_id.map(|call_id| pins.key(call_id.of(message.bytes)));
         if let Some(key) = pin_key {
             pins.fetch(key);
         }
-        Self { message, pin_key, top_via: message.top_via() }
+        let uri = match message.start {
+            Start::Request { uri, .. } => Uri::parse(message.bytes, uri),
+            Start::Response { .. } => None,
+        };
+        Self { message, pin_key, via: message.top_via(), uri }
     }
 }
 
@@ -71,7 +79,7 @@ pub(super) struct Request<'a> {
     pub(super) method: Method,
     pub(super) uri: Span,
     /// The Request-URI read, where it is of a scheme that we read.
-    pub(super) sip_uri: Option<Uri>,
+    pub(super) sip_uri: Option<&'a Uri>,
     pub(super) via: &'a Via,
     /// There is no Via but the topmost: the request has met no proxy yet.
     pub(super) lone_via: bool,
@@ -101,10 +109,13 @@ impl<'a> Request<'a> {
             return Err(fault);
         }
         let bytes = message.bytes;
-        let sip_uri = sip_uri(bytes, uri)?;
-        let (row, via) = preview.top_via.as_ref().map_err(|fault| *fault)?;
-        let lone_via = message.count(Header::Via) == 1 && via.value == row.value;
-        if !lone_via && message.values(Header::Via).any(|(_, value)| value.is_empty()) {
+        let sip_uri = preview.uri.as_ref();
+        if !may_be_request_uri(bytes, uri, sip_uri) {
+            return Err(Fault::RequestLine);
+        }
+        let via = preview.via.as_ref().ok_or(Fault::Via)?;
+        let lone_via = message.only(Header::Via) == Some(via.value);
+        if !lone_via && has_empty_via(message) {
             return Err(Fault::Via);
         }
         let call_id = message.call_id()?.of(bytes);
@@ -139,20 +150,16 @@ impl<'a> Request<'a> {
     pub(super) fn requires_of_proxies(&self) -> bool {
         !matches!(self.method, Method::Ack | Method::Cancel)
             && self.message.count(Header::ProxyRequire) > 0
-            && self.message.rows(Header::ProxyRequire).any(|row| !row.value.is_empty())
+            && has_option(self.message)
     }
 
     /// Whether the request carries one of these fields that name another dialog: the Call-ID in
     /// it (RFC 3891, RFC 3911, RFC 4538: first in the value, before any parameter).
     pub(super) fn named_dialog(&self) -> Option<Span> {
-        let value = [Header::Replaces, Header::Join, Header::TargetDialog]
+        [Header::Replaces, Header::Join, Header::TargetDialog]
             .into_iter()
-            .find_map(|header| self.message.only(header))?;
-        let text = value.of(self.message.bytes);
-        let end = text.iter().position(|byte| matches!(byte, b';' | b' ' | b'\t' | b'\r' | b'\n'));
-        let start = value.start as usize;
-        let call_id = Span::new(start, start + end.unwrap_or(text.len()));
-        (!call_id.is_empty()).then_some(call_id)
+            .find_map(|header| self.message.only(header))
+            .and_then(|value| call_id_of(self.message.bytes, value))
     }
 
     /// `Supported: path` (RFC 3327 5.1).
@@ -166,13 +173,32 @@ impl<'a> Request<'a> {
 
 /// RFC 3261 19.1.1: a SIP URI must be one, and a Request-URI has no headers: passed on, they could
 /// pass for ours (RFC 4475 3.1.2.11, RFC 5118 4.2). Other schemes are the backends' to judge.
-#[inline(always)]
-pub(super) fn sip_uri(bytes: &[u8], span: Span) -> Result<Option<Uri>, Fault> {
-    match Uri::parse(bytes, span) {
-        Some(uri) if uri.params.end == span.end => Ok(Some(uri)),
-        None if !Uri::claims_sip(span.of(bytes)) => Ok(None),
-        _ => Err(Fault::RequestLine),
+#[inline]
+pub(super) fn may_be_request_uri(bytes: &[u8], span: Span, read: Option<&Uri>) -> bool {
+    match read {
+        Some(uri) => uri.params.end == span.end,
+        None => !Uri::claims_sip(span.of(bytes)),
     }
+}
+
+/// Up to the first parameter.
+#[inline(never)]
+fn call_id_of(bytes: &[u8], value: Span) -> Option<Span> {
+    let text = value.of(bytes);
+    let end = text.iter().position(|byte| matches!(byte, b';' | b' ' | b'\t' | b'\r' | b'\n'));
+    let start = value.start as usize;
+    let call_id = Span::new(start, start + end.unwrap_or(text.len()));
+    (!call_id.is_empty()).then_some(call_id)
+}
+
+#[inline(never)]
+fn has_option(message: &Message<'_>) -> bool {
+    message.rows(Header::ProxyRequire).any(|row| !row.value.is_empty())
+}
+
+#[inline(never)]
+fn has_empty_via(message: &Message<'_>) -> bool {
+    message.values(Header::Via).any(|(_, value)| value.is_empty())
 }
 
 /// RFC 3261 20.22: 0 to 255.

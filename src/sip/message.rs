@@ -163,26 +163,19 @@ impl<'a> Message<'a> {
             .flat_map(move |row| Values::new(bytes, row.value).map(move |value| (row, value)))
     }
 
-    /// The topmost Via value and its row.
-    #[inline(never)]
-    pub fn top_via(&self) -> Result<(Row, Via), Fault> {
-        let Field { line, value, count } = self.fields[Header::Via as usize];
-        if count > 0
-            && let Some(via) = usual::via(self.bytes, value)
-        {
-            return Ok((Row { header: Header::Via, line, value }, via));
-        }
-        self.any_top_via()
+    /// The topmost Via value.
+    #[inline]
+    pub fn top_via(&self) -> Option<Via> {
+        let via = usual::via(self.bytes, self.first(Header::Via)?);
+        if via.is_some() { via } else { self.any_top_via() }
     }
 
     #[inline(never)]
-    fn any_top_via(&self) -> Result<(Row, Via), Fault> {
+    fn any_top_via(&self) -> Option<Via> {
         // The first row holds it, unless that is empty.
-        let (row, value) = self
-            .rows(Header::Via)
-            .find_map(|row| Values::new(self.bytes, row.value).next().map(|value| (row, value)))
-            .ok_or(Fault::Via)?;
-        Ok((row, Via::parse(self.bytes, value).ok_or(Fault::Via)?))
+        let mut rows = self.rows(Header::Via);
+        let value = rows.find_map(|row| Values::new(self.bytes, row.value).next())?;
+        Via::parse(self.bytes, value)
     }
 
     /// Call-ID, byte for byte (RFC 3261 8.1.1.4).

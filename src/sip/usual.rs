@@ -53,7 +53,7 @@ pub(super) fn request_line(bytes: &[u8], end: usize) -> Option<(Span, Span)> {
 }
 
 /// The first value of a Via row.
-#[inline]
+#[inline(never)]
 pub(super) fn via(bytes: &[u8], row: Span) -> Option<Via> {
     const PROTOCOL: &[u8] = b"SIP/2.0/";
     if !row.of(bytes).starts_with(PROTOCOL) {

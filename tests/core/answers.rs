@@ -51,6 +51,24 @@ fn an_answer_copies_what_8_2_6_2_wants() {
 }
 
 #[test]
+fn an_answer_has_each_via_row_once_where_the_first_is_empty() {
+    let mut world = World::new();
+    let extra = "Via: SIP/2.0/UDP upstream.example;branch=z9hG4bKu\r\n";
+    let text = Request { extra, ..Default::default() }.to_string();
+    let text = text.replace("Forwards: 70", "Forwards: 0").replacen("Via: ", "Via:\r\nVia: ", 1);
+    let answer = world.push(CLIENT, LISTENER, text);
+    assert_eq!(answer.answer(), "SIP/2.0 483 Too Many Hops");
+    assert_eq!(
+        answer.rows("Via"),
+        [
+            "",
+            "SIP/2.0/UDP 192.0.2.9:5062;branch=z9hG4bKclient1;rport=40000;received=192.0.2.9",
+            "SIP/2.0/UDP upstream.example;branch=z9hG4bKu",
+        ]
+    );
+}
+
+#[test]
 fn max_forwards_counts_down_to_483() {
     // 16.3 item 3, 16.6 item 3: both sides of the edge
     let mut world = World::new();
