@@ -10,6 +10,7 @@ use crate::io::FileIndex;
 use crate::metrics::{BackendCells, BackendOutcome, Cells};
 use crate::pool::{BackendId, BackendSlot, Group, Load, Pool};
 use crate::proxy::{Egress, Now, SocketIndex, Timing};
+use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
@@ -121,15 +122,17 @@ impl Backends {
         };
         let open = self.open_by_peer();
         let mut entries = std::mem::take(&mut self.entries);
-        let entry = |backend: &crate::pool::Backend| {
+        let entry = |(place, backend): (usize, &crate::pool::Backend)| {
             let cells = own.get(&backend.id);
-            let slot = before.by_id(backend.id);
-            let stays =
-                slot.and_then(|slot| entries.get_mut(usize::from(slot.0))).filter(|entry| {
-                    let same =
-                        entry.cells.as_ref().zip(cells).is_some_and(|(a, b)| Arc::ptr_eq(a, b));
-                    same && exchanged == exchanges
-                });
+            // Most stand where they stood.
+            let slot = match entries.get(place) {
+                Some(entry) if entry.id == backend.id => Some(place),
+                _ => before.by_id(backend.id).map(|slot| usize::from(slot.0)),
+            };
+            let stays = slot.and_then(|slot| entries.get_mut(slot)).filter(|entry| {
+                let same = entry.cells.as_ref().zip(cells).is_some_and(|(a, b)| Arc::ptr_eq(a, b));
+                same && exchanged == exchanges
+            });
             let (cells, elsewhere) = match stays {
                 // All workers' cells of a backend are made and forgotten together.
                 Some(entry) => (entry.cells.take(), std::mem::take(&mut entry.elsewhere)),
@@ -138,19 +141,17 @@ impl Backends {
                     (cells.cloned(), elsewhere.cloned().collect())
                 }
             };
-            let peer = backend.spec.address;
-            let at = open.binary_search_by_key(&peer, |(other, _)| *other);
             Entry {
                 id: backend.id,
                 cells,
                 up_since_ms: backend.spec.up_since_ms,
                 requests: 0,
                 elsewhere,
-                connection: at.ok().map(|at| open[at].1),
+                connection: open.get(&backend.spec.address).copied(),
                 unconnected: false,
             }
         };
-        self.entries = pool.backends().iter().map(entry).collect();
+        self.entries = pool.backends().iter().enumerate().map(entry).collect();
         gone
     }
 
@@ -168,14 +169,12 @@ impl Backends {
         gone
     }
 
-    /// Open connections, in the order of their backends' addresses.
-    fn open_by_peer(&self) -> Vec<(SocketAddr, u8)> {
+    /// Open connections, by their backends' addresses.
+    fn open_by_peer(&self) -> HashMap<SocketAddr, u8, ahash::RandomState> {
         let open = self.connections.iter().zip(0_u8..).filter_map(|(one, place)| {
             one.as_ref().filter(|one| one.state == State::Open).map(|one| (one.peer, place))
         });
-        let mut open: Vec<_> = open.collect();
-        open.sort_unstable();
-        open
+        open.collect()
     }
 
     /// Counts a request to a backend. True: it is time to connect.
