@@ -60,6 +60,9 @@ impl Proxy {
             let answer = if refuses { Answer::Draining } else { Answer::Options };
             return self.answer(ingress, request, answer, out);
         }
+        // The key asks for the memory of its slot, which comes while the backend is chosen.
+        let branch = request.via.branch.map(|branch| branch.of(message.bytes));
+        let key = self.transactions.key(request.pin_key, request.cseq, branch);
         let spiral = Spiral::of(request, &self.addresses, &self.signer, pool);
         let mut chooser = Chooser { now, pool, ingress, proxy: self, spiral: &spiral };
         let mut way = match chooser.choose(request) {
@@ -70,8 +73,6 @@ impl Proxy {
         if spiral.passages == 0 {
             self.pin(now, pool, ingress, request, &mut way); // else it is the first passage's
         }
-        let branch = request.via.branch.map(|branch| branch.of(message.bytes));
-        let key = self.transactions.key(request.pin_key, request.cseq, branch);
         if let Err(answer) = self.follow(now, pool, ingress, request, key, &mut way) {
             self.answered_here(now, request);
             return self.answer(ingress, request, answer, out);
