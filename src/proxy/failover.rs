@@ -95,6 +95,8 @@ pub(super) struct Failover {
     table: Table,
     wheel: Wheel,
     recent: Recent,
+    /// Attempts that met a 503.
+    refusals: Recent,
     /// Work that is due now: a retry, an answer or CANCELs of each entry.
     work: VecDeque<Work>,
     /// Who was silent, to be told. Bounded: once for each entry between two looks.
@@ -109,6 +111,7 @@ impl Failover {
             table: Table::new(kept_max),
             wheel: Wheel::new(kept_max),
             recent: Recent::new(kept_max),
+            refusals: Recent::new(kept_max),
             work: VecDeque::with_capacity((1 + TRIES_MAX) * kept_max),
             silent: Vec::with_capacity(kept_max),
         }
@@ -178,13 +181,17 @@ impl Failover {
         }
     }
 
-    /// A 503 of the attempt at `backend`: whether it is the first one. `None`: it is not kept.
+    /// A 503 of this transaction from `backend`, kept or not: whether it is the first one in 64*T1.
     pub(super) fn is_first_refusal(
         &mut self,
         key: TransactionKey,
         backend: BackendId,
-    ) -> Option<bool> {
-        self.table.entry(self.table.find(key)?).is_first_refusal(backend)
+        now_ms: u64,
+    ) -> bool {
+        let attempt = key.at(backend);
+        let is_first = !self.refusals.has(attempt, now_ms);
+        self.refusals.note(attempt, now_ms);
+        is_first
     }
 
     /// A response of the attempt at `backend`; `another`: one is left to try.

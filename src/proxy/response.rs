@@ -98,17 +98,13 @@ impl Proxy {
         Ok(Verdict::Forward { egress, len, kind })
     }
 
-    /// A 503 is a bad sign once: its backend repeats it until the ACK comes (RFC 3261 17.2.1), and one
-    /// caller who sends none must not take a backend down. Of what is not tracked nobody can say
-    /// whether it is the first, so it says nothing.
+    /// A 503 is a bad sign once: its backend repeats it until the ACK comes (RFC 3261 17.2.1), and gives
+    /// it to each retransmission of the request. One caller must not take a backend down.
     #[cold]
     fn note_refusal(&mut self, now: Now, key: TransactionKey, arrived: &Arrived<'_, '_>) {
         let backend = arrived.backend;
-        let is_first = match self.failover.is_first_refusal(key, backend) {
-            Some(is_first) => is_first,
-            None => self.transactions.is_open(key, now),
-        };
-        if let (true, Some(sent)) = (is_first, self.transactions.sent(key, backend, now)) {
+        if self.failover.is_first_refusal(key, backend, now.ms()) {
+            let sent = self.transactions.sent(key, backend, now).unwrap_or(now);
             let retry_after_s = arrived.message.retry_after_s();
             self.refused = Some(Refused { backend, sent_ms: sent.ms(), retry_after_s });
         }

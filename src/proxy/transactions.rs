@@ -24,6 +24,13 @@ use crate::pool::BackendId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct TransactionKey(pub(super) u64);
 
+impl TransactionKey {
+    /// That of its attempt at a backend.
+    pub(super) fn at(self, backend: BackendId) -> Self {
+        Self(self.0 ^ u64::from(backend.0).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+}
+
 /// A closed one lives so long, seconds: the caller's first retransmissions come within one.
 const LINGER_S: u32 = 2;
 
@@ -264,12 +271,6 @@ impl Transactions {
     pub(super) fn is_of_key_before(&self, key: TransactionKey) -> bool {
         let one = self.slots.find(key).map(|at| self.slots.at(at));
         one.is_some_and(|one| one.marks & KEY != self.key_mark)
-    }
-
-    /// Whether its final response has not come yet.
-    pub(super) fn is_open(&self, key: TransactionKey, now: Now) -> bool {
-        let one = self.slots.find(key).map(|at| self.slots.at(at));
-        one.is_some_and(|one| !one.is(CLOSED) && one.is_live(now.seconds()))
     }
 
     /// When the request was sent to the backend of an attempt; of one that was abandoned no more is

@@ -130,3 +130,16 @@ fn so_is_that_of_a_lone_backend_after_which_nothing_is_kept() {
     let sent = world.push(CLIENT, LISTENER, another.to_string());
     assert!(is_refused(&mut world, &sent));
 }
+
+#[test]
+fn nor_does_it_count_again_when_the_caller_repeats_the_request() {
+    let lone = crate::world::backends().into_iter().take(1).collect();
+    let mut world = World::with(crate::world::settings(), lone);
+    let sent = world.push(CLIENT, LISTENER, Request::default().to_string());
+    assert!(is_refused(&mut world, &sent));
+    for gap_ms in [500, 1000, 2000, 4000, 8000, 16_000] {
+        world.wait(gap_ms); // 17.1.1.2, timer A
+        let again = world.push(CLIENT, LISTENER, Request::default().to_string());
+        assert!(!is_refused(&mut world, &again), "after {gap_ms} ms");
+    }
+}

@@ -44,8 +44,6 @@ pub(in crate::proxy) struct Kept {
     /// Its backends, the first `tried` of them; the last one is current.
     pub(super) attempts: [BackendId; TRIES_MAX],
     pub(super) tried: u8,
-    /// Which of them have said 503.
-    pub(super) refused: [bool; TRIES_MAX],
     pub(super) phase: Phase,
     pub(super) cancelled: bool,
     /// Our own final answer went upstream: what an attempt may still say is late.
@@ -80,7 +78,6 @@ impl Kept {
             answers_itself: matches!(method, Method::Invite | Method::Register),
             attempts: [backend; TRIES_MAX],
             tried: 1,
-            refused: [false; TRIES_MAX],
             phase: Phase::Silent,
             cancelled: false,
             answer: None,
@@ -102,7 +99,6 @@ impl Kept {
         let last = usize::from(self.tried) - 1;
         if let Some(place) = self.attempts[..last].iter().position(|other| *other == backend) {
             self.attempts.swap(place, last);
-            self.refused.swap(place, last);
             self.repeats.swap(place, last);
         }
     }
@@ -110,12 +106,6 @@ impl Kept {
     /// Which attempt went to this backend.
     pub(super) fn attempt_at(&self, backend: BackendId) -> Option<usize> {
         self.tried().iter().position(|other| *other == backend)
-    }
-
-    /// A 503 of the attempt at `backend`: whether it is the first one.
-    pub(super) fn is_first_refusal(&mut self, backend: BackendId) -> Option<bool> {
-        let attempt = self.attempt_at(backend)?;
-        Some(!std::mem::replace(&mut self.refused[attempt], true))
     }
 
     /// The INVITE at this backend has its final response: its CANCEL need not be repeated.
@@ -166,7 +156,6 @@ impl Table {
             answers_itself: false,
             attempts: [BackendId(0); TRIES_MAX],
             tried: 1,
-            refused: [false; TRIES_MAX],
             phase: Phase::Answered,
             cancelled: false,
             answer: None,

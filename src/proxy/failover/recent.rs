@@ -1,6 +1,6 @@
-//! Transactions that were let go a while ago. A retransmission that was on its way when the answer
-//! came is no new request: the backend may absorb it without a word (RFC 3261 17.2.1, RFC 6026 7.1),
-//! and that is no silence.
+//! Transactions that were let go a while ago, and attempts that were refused. A retransmission that was
+//! on its way when the answer came is no new request: the backend may absorb it without a word (RFC 3261
+//! 17.2.1, RFC 6026 7.1), and that is no silence. Nor is a 503 that comes again a second refusal.
 
 use super::{LINGER_MS, TransactionKey};
 
@@ -24,7 +24,7 @@ impl Recent {
         self.places[place] = (key, now_ms + LINGER_MS);
     }
 
-    /// Whether it was let go within that time.
+    /// Whether it was noted within that time.
     pub(super) fn has(&self, key: TransactionKey, now_ms: u64) -> bool {
         let (known, until_ms) = self.places[self.place(key)];
         known == key && now_ms < until_ms
