@@ -292,14 +292,12 @@ impl Driver {
     }
 
     /// As [`Driver::enter`], but waits for a batch, and behind its time for the first of anything. That time
-    /// ends at the timeout. What is not a message counts as one.
+    /// ends at the timeout. What is not a message counts as one. Only where [`Driver::can_gather`].
     ///
     /// # Errors
     /// As [`Driver::enter`].
     pub(crate) fn gather(&mut self, batch: Batch, timeout: Duration) -> io::Result<()> {
-        if !self.can_gather() {
-            return self.enter(Some(timeout));
-        }
+        debug_assert!(self.can_gather());
         self.ring.gather(self.in_flight + batch.messages, batch.within, timeout)
     }
 

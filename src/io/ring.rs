@@ -254,12 +254,6 @@ impl Ring {
         })
     }
 
-    /// As if the kernel were older.
-    #[cfg(test)]
-    pub(crate) fn forget_gathering(&mut self) {
-        self.can_gather = false;
-    }
-
     /// Entries queued and not yet taken by the kernel.
     #[cfg(test)]
     pub(crate) fn queued(&mut self) -> usize {

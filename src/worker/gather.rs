@@ -72,9 +72,12 @@ pub(super) struct Gathering {
 }
 
 impl Gathering {
-    /// Sets what one wait may take. 0: there is none.
+    /// Sets what one wait may take; 0: there is none. With the same as before the pace stays known.
     pub(super) fn allow(&mut self, budget: Duration) {
-        *self = Self { budget_ns: budget.as_nanos() as u64, ..Self::default() };
+        let budget_ns = budget.as_nanos() as u64;
+        if budget_ns != self.budget_ns {
+            *self = Self { budget_ns, ..Self::default() };
+        }
     }
 
     /// A turn that began at `began_ns` ends now. What to wait for, if it is worth it.
@@ -200,6 +203,11 @@ mod tests {
         };
         gathering.allow(Duration::from_micros(500));
         assert!(turns(&mut gathering) > 50);
+        let known = gathering.pace.messages;
+        gathering.allow(Duration::from_micros(500)); // a reload that changes something else
+        assert_eq!(gathering.pace.messages, known);
+        gathering.allow(Duration::from_micros(400));
+        assert_eq!(gathering.pace.messages, 0);
         gathering.allow(Duration::ZERO);
         assert_eq!(turns(&mut gathering), 0);
     }

@@ -143,9 +143,6 @@ fn build<C: Core>(
     {
         tracing::warn!(worker = seed.number, core, %error, "the worker is not pinned to its core");
     }
-    if let Err(error) = os::wait_precisely() {
-        tracing::info!(worker = seed.number, %error, "waits end up to 50 us late");
-    }
     let files: Vec<_> = seed.sockets.iter().map(|socket| socket.as_fd()).collect();
     let (local, spare) = (files.len() + SOCKETS_ADDED_MAX, SOCKETS_ADDED_MAX + CONNECTIONS_MAX);
     let (driver, receive) = Driver::start(seed.ring, &seed.sizes, &files, spare, seed.event)?;

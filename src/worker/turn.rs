@@ -148,8 +148,12 @@ impl<C: Core> Worker<C> {
     /// Sets the latency budget. A message that is handed over meets the waits of two workers.
     pub(super) fn allow(&mut self, budget: Duration) {
         let waits = if self.desk.shard.is_split() { 2 } else { 1 };
-        let can = self.desk.driver.can_gather();
-        self.gathering.allow(if can { budget / waits } else { Duration::ZERO });
+        let waits_for_more = !budget.is_zero() && self.desk.driver.can_gather();
+        if waits_for_more && let Err(error) = os::wait_precisely() {
+            let worker = self.desk.number;
+            tracing::info!(worker, %error, "waits within the latency budget end up to 50 us late");
+        }
+        self.gathering.allow(if waits_for_more { budget / waits } else { Duration::ZERO });
     }
 
     /// What was forwarded in the turn leaves now. Each message counts with the whole turn, and with the

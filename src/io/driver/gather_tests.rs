@@ -108,13 +108,3 @@ fn own_sends_are_no_messages() {
     assert_eq!(datagrams(&mut rig), 2);
     thread.join().unwrap();
 }
-
-#[test]
-fn a_kernel_that_cannot_waits_for_one() {
-    let (mut rig, _socket, [client, _]) = two();
-    rig.driver.ring.forget_gathering();
-    assert!(!rig.driver.can_gather());
-    client.send(b"now").unwrap();
-    rig.driver.gather(Batch { messages: 2, within: HOUR }, HOUR).unwrap();
-    assert_eq!(datagrams(&mut rig), 1);
-}
