@@ -5,11 +5,15 @@
 //! beside each run stands somebody who looks on. Two things he can tell:
 //! - a thread on each core that sleeps 2 ms at a time and goes before all others, and yet wakes late:
 //!   then the core itself has stood still;
-//! - ten times a second, how busy the cores were beyond what the processes of the run took.
+//! - ten times a second, how busy the cores were beyond what the processes of the run took. Who counts
+//!   that reads of all their threads, dozens for some and one for others: so he does it on the load's
+//!   core, not on the one that is measured, and goes before nobody.
+//!
+//! What could not be seen is told as without bound ([`f64::INFINITY`]), never as quiet.
 
 use crate::kernel::{run_first, stay_on};
-use crate::load::processes::{Usage, idle_s};
-use serde::{Deserialize, Serialize};
+use crate::load::processes::{Usage, idle_s, thread_cpu};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,10 +32,20 @@ pub(super) const OTHERS_MAX: f64 = 0.5;
 /// What was seen beside a run.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub(super) struct Seen {
-    /// The longest time that a core stood still, milliseconds.
+    /// The longest time that a core stood still, milliseconds; infinite: not seen.
+    #[serde(deserialize_with = "or_infinite")]
     pub(super) stopped_ms: f64,
-    /// What others took of the cores in their loudest tenth of a second, cores.
+    /// What others took of the cores in their loudest tenth of a second, cores; infinite: not seen.
+    #[serde(deserialize_with = "or_infinite")]
     pub(super) others: f64,
+    /// What it took of the load's core to count that, 0.0 to 1.0.
+    #[serde(default)]
+    pub(super) counting: f64,
+}
+
+/// JSON has no infinity: it is written as null.
+fn or_infinite<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or(f64::INFINITY))
 }
 
 impl Seen {
@@ -45,26 +59,32 @@ impl Seen {
         Self {
             stopped_ms: self.stopped_ms.max(other.stopped_ms),
             others: self.others.max(other.others),
+            counting: self.counting.max(other.counting),
         }
     }
 }
 
 impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { stopped_ms, others } = self;
-        write!(f, "a core stood still for {stopped_ms:.1} ms; others took up to {others:.2} cores")
+        let (stopped_ms, others) = (figure(self.stopped_ms, 1), figure(self.others, 2));
+        write!(f, "a core stood still for, ms: {stopped_ms}; others took up to, cores: {others}")
     }
+}
+
+/// In words: with so many digits behind the point, or that it was not seen.
+pub(super) fn figure(seen: f64, digits: usize) -> String {
+    if seen.is_finite() { format!("{seen:.digits$}") } else { "not seen".to_owned() }
 }
 
 /// Somebody who looks on until he is asked what he has seen.
 pub(super) struct Bystander {
     ended: Arc<AtomicBool>,
     sleepers: Vec<JoinHandle<f64>>,
-    counter: JoinHandle<f64>,
+    counter: JoinHandle<(f64, f64)>,
 }
 
 impl Bystander {
-    /// Looks at these cores, on which these processes are measured.
+    /// Looks at these cores, the load's first, on which these processes are measured.
     pub(super) fn watch(cores: &[usize], mut processes: Vec<u32>) -> Self {
         let ended = Arc::new(AtomicBool::new(false));
         let sleeper = |&core: &usize| {
@@ -78,18 +98,19 @@ impl Bystander {
         Self { ended, sleepers, counter }
     }
 
-    /// Ends it. A thread that has panicked has seen the worst.
+    /// Ends it. A thread that has panicked has seen nothing.
     pub(super) fn seen(self) -> Seen {
         self.ended.store(true, Ordering::Relaxed);
         let said = |thread: JoinHandle<f64>| thread.join().unwrap_or(f64::INFINITY);
         let stopped_ms = self.sleepers.into_iter().map(said).fold(0.0, f64::max);
-        Seen { stopped_ms, others: said(self.counter) }
+        let (others, counting) = self.counter.join().unwrap_or((f64::INFINITY, 0.0));
+        Seen { stopped_ms, others, counting }
     }
 }
 
 fn longest_stop_ms(core: usize, ended: &AtomicBool) -> f64 {
     if stay_on(core).is_err() {
-        return 0.0; // no core to look at
+        return f64::INFINITY; // no core to look at
     }
     // Not root: then it stands behind those who are measured, for some milliseconds at most.
     let _ = run_first();
@@ -102,17 +123,37 @@ fn longest_stop_ms(core: usize, ended: &AtomicBool) -> f64 {
     longest.as_secs_f64() * 1000.0
 }
 
-fn loudest(cores: &[usize], ours: &[u32], ended: &AtomicBool) -> f64 {
-    let _ = run_first();
-    let mut loudest = 0.0;
+/// What others took in their loudest window, and what it took of the first core to count that.
+fn loudest(cores: &[usize], ours: &[u32], ended: &AtomicBool) -> (f64, f64) {
+    if cores.first().is_none_or(|&first| stay_on(first).is_err()) {
+        return (f64::INFINITY, 0.0); // anywhere else it would disturb what is measured
+    }
+    let begin = Instant::now();
+    let mut windows = Vec::new();
     let mut before = Window::now(cores, ours);
-    while !ended.load(Ordering::Relaxed) {
+    loop {
         std::thread::sleep(WINDOW);
+        if ended.load(Ordering::Relaxed) {
+            break;
+        }
         let now = Window::now(cores, ours);
-        loudest = f64::max(loudest, now.others_since(&before));
+        windows.push(now.others_since(&before));
         before = now;
     }
-    loudest
+    (loudest_of(&windows), thread_cpu().as_secs_f64() / begin.elapsed().as_secs_f64())
+}
+
+/// Infinite where one was not seen, or none at all. In the last one the load itself may have ended,
+/// and its time with it.
+fn loudest_of(windows: &[Option<f64>]) -> f64 {
+    let seen = match windows {
+        [before @ .., None] => before,
+        all => all,
+    };
+    let loudest = |loudest: Option<f64>, window: &Option<f64>| {
+        Some(f64::max(loudest.unwrap_or(0.0), window.unwrap_or(f64::INFINITY)))
+    };
+    seen.iter().fold(None, loudest).unwrap_or(f64::INFINITY)
 }
 
 struct Window {
@@ -133,16 +174,16 @@ impl Window {
         }
     }
 
-    /// Cores that were neither idle nor ours since `before`. A process that has ended takes what it had
-    /// used with it: then nobody can say, and 0.0 is said.
-    fn others_since(&self, before: &Self) -> f64 {
+    /// Cores that were neither idle nor ours since `before`. None: nobody can say, for a process has
+    /// ended and taken what it had used with it, or the idle times could not be read.
+    fn others_since(&self, before: &Self) -> Option<f64> {
         let seconds = (self.at - before.at).as_secs_f64();
         let idle: f64 = self.idle_s.iter().zip(&before.idle_s).map(|(now, then)| now - then).sum();
         let ours = self.ours_s - before.ours_s;
-        if ours < 0.0 {
-            return 0.0;
+        if ours < 0.0 || self.idle_s.is_empty() || self.idle_s.len() != before.idle_s.len() {
+            return None;
         }
-        (self.idle_s.len() as f64 - (idle + ours) / seconds).max(0.0)
+        Some((self.idle_s.len() as f64 - (idle + ours) / seconds).max(0.0))
     }
 }
 
@@ -152,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_run_is_undisturbed_up_to_both_limits() {
-        let seen = |stopped_ms, others| Seen { stopped_ms, others };
+        let seen = |stopped_ms, others| Seen { stopped_ms, others, counting: 0.01 };
         assert!(seen(STOP_MAX_MS, OTHERS_MAX).is_undisturbed());
         assert!(!seen(STOP_MAX_MS + 0.1, 0.0).is_undisturbed());
         assert!(!seen(0.0, OTHERS_MAX + 0.01).is_undisturbed());
@@ -164,9 +205,35 @@ mod tests {
         let at = Instant::now();
         let before = Window { at, idle_s: vec![10.0, 20.0], ours_s: 5.0 };
         let later = |idle_s, ours_s| Window { at: at + Duration::from_secs(1), idle_s, ours_s };
-        let others = later(vec![10.25, 20.25], 6.0).others_since(&before);
+        let others = later(vec![10.25, 20.25], 6.0).others_since(&before).unwrap();
         assert!((others - 0.5).abs() < 1e-9, "{others}");
-        assert_eq!(later(vec![10.5, 20.5], 6.25).others_since(&before), 0.0, "never below 0");
-        assert_eq!(later(vec![10.0, 20.0], 4.9).others_since(&before), 0.0, "one has ended");
+        assert_eq!(later(vec![10.5, 20.5], 6.25).others_since(&before), Some(0.0), "never below 0");
+        assert_eq!(later(vec![10.0, 20.0], 4.9).others_since(&before), None, "one has ended");
+        assert_eq!(later(Vec::new(), 6.0).others_since(&before), None, "no idle times");
+    }
+
+    #[test]
+    fn what_was_not_seen_is_not_quiet() {
+        assert_eq!(loudest_of(&[Some(0.1), Some(0.3), Some(0.2)]), 0.3);
+        assert_eq!(loudest_of(&[Some(0.1), None]), 0.1, "the load has ended");
+        assert_eq!(loudest_of(&[Some(0.1), None, Some(0.2)]), f64::INFINITY);
+        assert_eq!(loudest_of(&[None]), f64::INFINITY);
+        assert_eq!(loudest_of(&[]), f64::INFINITY);
+        let no_core = Bystander::watch(&[usize::MAX], Vec::new()).seen();
+        assert_eq!((no_core.stopped_ms, no_core.others), (f64::INFINITY, f64::INFINITY));
+        assert!(!no_core.is_undisturbed());
+        assert!(!Seen { others: 0.0, ..no_core }.is_undisturbed());
+        assert_eq!(figure(no_core.others, 2), "not seen");
+        let written = serde_json::to_string(&no_core).unwrap();
+        assert_eq!(serde_json::from_str::<Seen>(&written).unwrap(), no_core);
+    }
+
+    #[test]
+    fn one_who_looks_at_a_core_sees_it_and_tells_what_that_took() {
+        let bystander = Bystander::watch(&[0], Vec::new());
+        std::thread::sleep(4 * WINDOW);
+        let seen = bystander.seen();
+        assert!(seen.stopped_ms.is_finite() && seen.others.is_finite(), "{seen}");
+        assert!(seen.counting > 0.0 && seen.counting < 1.0, "{seen:?}");
     }
 }

@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_disturbed_run_is_made_again_but_for_the_last_try() {
-        let seen = |stopped_ms| Seen { stopped_ms, others: 0.1 };
+        let seen = |stopped_ms| Seen { stopped_ms, others: 0.1, counting: 0.0 };
         let mut beside = Beside::default();
         assert!(!beside.rejects(seen(3.0), false));
         assert!(beside.rejects(seen(40.0), false));

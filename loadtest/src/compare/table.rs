@@ -1,6 +1,6 @@
 //! The results in words: what was measured where, one row for each, and the aims.
 
-use super::bystander::{OTHERS_MAX, STOP_MAX_MS};
+use super::bystander::{OTHERS_MAX, STOP_MAX_MS, figure};
 use super::measure::{THROWN_AWAY_MAX, TRIES};
 use super::results::{FLOOR, Results, Runs, Spread, cpu};
 use crate::load::Report;
@@ -203,9 +203,9 @@ fn write_beside(text: &mut String, results: &Results) {
     let _ = write!(
         text,
         "\n## Beside it\n\nA run beside which a core stood still for more than {STOP_MAX_MS:.0} ms, or others \
-         took more than {OTHERS_MAX} cores for a tenth of a second, was made again, and the {TRIES}rd one \
-         kept whatever it was (every one, once those thrown away had taken {} s): the same for everybody, \
-         and for the search of the highest rate too, where besides whatever was found lossy was tried once \
+         took more than {OTHERS_MAX} cores for a tenth of a second, was made again, {TRIES} times in \
+         all at most, and the last one kept whatever it was (every one, once those thrown away had taken {} s): \
+         the same for everybody, and for the search of the highest rate too, where besides whatever was found lossy was tried once \
          more.\n\n\
          | | made again | kept though disturbed | longest stop, ms | others at their loudest, cores |\n\
          |---|---|---|---|---|\n",
@@ -215,12 +215,22 @@ fn write_beside(text: &mut String, results: &Results) {
         let beside = &runs.beside;
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {:.1} | {:.2} |",
+            "| {} | {} | {} | {} | {} |",
             runs.title,
             beside.repeated,
             beside.disturbed,
-            beside.worst.stopped_ms,
-            beside.worst.others
+            figure(beside.worst.stopped_ms, 1),
+            figure(beside.worst.others, 2)
+        );
+    }
+    let counting = results.rivals.iter().map(|runs| 100.0 * runs.beside.worst.counting);
+    let (least, most) =
+        (counting.clone().fold(f64::INFINITY, f64::min), counting.fold(0.0, f64::max));
+    if least <= most {
+        let _ = writeln!(
+            text,
+            "\nTo count what others took needs {least:.1} to {most:.1} % of the load's core, by how many \
+             threads are measured, and nothing of the balancer's."
         );
     }
 }

@@ -50,6 +50,11 @@ impl Usage {
     }
 }
 
+/// CPU time so far of the thread that asks.
+pub(crate) fn thread_cpu() -> Duration {
+    cpu_of(Path::new("/proc/thread-self"))
+}
+
 /// A process and all that descend from it.
 pub(crate) fn family(root: u32) -> Vec<u32> {
     let parents = all().into_iter().filter_map(|process| {
@@ -100,11 +105,14 @@ fn all() -> Vec<u32> {
 
 fn threads_cpu(directory: &Path) -> Duration {
     let threads = fs::read_dir(directory.join("task")).into_iter().flatten().flatten();
-    let ns = threads.map(|thread| {
-        let text = read(&thread.path().join("schedstat"));
-        text.split_whitespace().next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0)
-    });
-    Duration::from_nanos(ns.sum())
+    threads.map(|thread| cpu_of(&thread.path())).sum()
+}
+
+/// CPU time of one thread so far.
+fn cpu_of(thread: &Path) -> Duration {
+    let text = read(&thread.join("schedstat"));
+    let ns = text.split_whitespace().next().and_then(|ns| ns.parse().ok());
+    Duration::from_nanos(ns.unwrap_or(0))
 }
 
 /// utime and stime of /proc/PID/stat.
