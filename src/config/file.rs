@@ -275,7 +275,7 @@ const MAX_MESSAGE: RangeInclusive<u64> = 1_024..=MESSAGE_SIZE_MAX as u64;
 /// 32 bytes each: 3.2 GB at most.
 const PINS: RangeInclusive<u64> = 1_000..=100_000_000;
 
-/// 24 bytes each at least: 2.4 GB at most.
+/// 86 bytes each (8/3 slots of 32 bytes): 8.6 GB at most.
 const TRANSACTIONS: RangeInclusive<u64> = 1_000..=100_000_000;
 
 /// From 64*T1 (RFC 3261 section 17), below which a pin would end before its transaction, to 30 days.

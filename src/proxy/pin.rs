@@ -77,7 +77,9 @@ impl Idle {
 }
 
 /// 64 bits that stand for a Call-ID in one table, never 0. That a new Call-ID has the key of one of
-/// 10 million others happens once in 10^12 times; its requests then go where the other's go.
+/// 10 million others happens once in 10^12 times. Both calls then share one pin: both go to its backend,
+/// one of them is not counted, a BYE of either leaves the other what a transaction has (32 s), and a
+/// failover moves both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PinKey(u64);
 
@@ -111,8 +113,8 @@ pub struct PinTable {
 }
 
 impl PinTable {
-    /// A table for up to `pins_max` pins. `keys` are random and for this table alone: nobody
-    /// outside can make its pins collide.
+    /// A table for up to `pins_max` pins. `keys` are random and for this table alone:
+    /// without them nobody can aim at a collision.
     ///
     /// All memory is taken here: [`PinTable::bytes`], and about 500 KB for the counts.
     pub fn new(pins_max: usize, idle: Idle, keys: [u64; 4]) -> Self {

@@ -13,7 +13,8 @@ const ROUND_MS: u64 = 10_000;
 /// Fewer slots are not worth a call.
 const LOOKS_MIN: u64 = 16;
 
-/// 48 KiB of the pins, ten microseconds: no pause that a call could feel.
+/// 48 KiB of the pins, which take ten microseconds, and 96 KiB of the transactions: both hands move in
+/// one turn. No pause that a call could feel.
 const LOOKS_MAX: u64 = 3072;
 
 /// A removal moves others, and costs as much as dozens of looks: when many run out together, the hand
