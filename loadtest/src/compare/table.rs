@@ -204,8 +204,9 @@ fn write_beside(text: &mut String, results: &Results) {
         text,
         "\n## Beside it\n\nA run beside which a core stood still for more than {STOP_MAX_MS:.0} ms, or others \
          took more than {OTHERS_MAX} cores for a tenth of a second, was made again, {TRIES} times in \
-         all at most, and the last one kept whatever it was (every one, once those thrown away had taken {} s): \
-         the same for everybody, and for the search of the highest rate too, where besides whatever was found lossy was tried once \
+         all at most, and the last one kept whatever it was \
+         (every one, once those thrown away had taken {} s): the same for everybody, \
+         and for the search of the highest rate too, where besides whatever was found lossy was tried once \
          more.\n\n\
          | | made again | kept though disturbed | longest stop, ms | others at their loudest, cores |\n\
          |---|---|---|---|---|\n",
