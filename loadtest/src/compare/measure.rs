@@ -3,7 +3,7 @@
 use super::Options;
 use super::bystander::{Bystander, Seen};
 use super::machine::{Machine, cores};
-use super::process::on_core;
+use super::process::{Running, on_core};
 use super::results::{Beside, Results, Runs};
 use super::rivals::{LISTEN, Rival, all as all_rivals, backends};
 use crate::load::Report;
@@ -87,6 +87,12 @@ fn named(rival: &Rival, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", rival.name))
 }
 
+/// A rival with its process.
+struct AtWork<'a> {
+    rival: &'a Rival,
+    running: Option<Running>,
+}
+
 /// The two cores, and where files go.
 struct Bench<'a> {
     options: &'a Options,
@@ -117,18 +123,33 @@ impl<'a> Bench<'a> {
         ]
     }
 
-    /// One process of it, three loads.
+    fn start<'r>(&self, rival: &'r Rival) -> io::Result<AtWork<'r>> {
+        let mut at_work = AtWork { rival, running: None };
+        self.start_anew(&mut at_work)?;
+        Ok(at_work)
+    }
+
+    fn start_anew(&self, at_work: &mut AtWork<'_>) -> io::Result<()> {
+        at_work.running = None; // its address is free then
+        let Options { balancer, .. } = self.options;
+        let running = at_work.rival.start(balancer, self.balancer_core, &self.directory)?;
+        at_work.running.insert(running).wait_until_it_forwards()
+    }
+
+    /// One process of it, three loads, if none is disturbed.
     fn round(&self, rival: &Rival, runs: &mut Runs) -> io::Result<()> {
-        let mut running =
-            rival.start(&self.options.balancer, self.balancer_core, &self.directory)?;
-        running.wait_until_it_forwards()?;
-        let to = Some(running.id());
+        let mut at_work = self.start(rival)?;
         let length = self.options.length;
         let beside = &mut runs.beside;
-        let saturated = self.load(to, SATURATED, length, beside)?;
+        let saturated = self.load(Some(&mut at_work), SATURATED, length, beside)?;
         let half = format!("--rate {:.0}", (saturated.completed_per_s / 2.0).max(1.0));
-        runs.low.push(self.load(to, &format!("--rate {LOW_RATE}"), length, beside)?);
-        runs.half.push(self.load(to, &half, length, beside)?);
+        runs.low.push(self.load(
+            Some(&mut at_work),
+            &format!("--rate {LOW_RATE}"),
+            length,
+            beside,
+        )?);
+        runs.half.push(self.load(Some(&mut at_work), &half, length, beside)?);
         let cost = super::results::cpu(&saturated);
         eprintln!(
             "{:20} {cost:6.2} us a message, {:7.0} messages/s, {} lost",
@@ -142,13 +163,14 @@ impl<'a> Bench<'a> {
 
     /// The highest rate of calls at which it loses less than [`LOSS_MAX`], found by halving.
     fn highest_rate(&self, rival: &Rival, runs: &mut Runs) -> io::Result<f64> {
-        let mut running =
-            rival.start(&self.options.balancer, self.balancer_core, &self.directory)?;
-        running.wait_until_it_forwards()?;
         let reached = runs.saturated.last().map_or(0.0, |report| report.completed_per_s);
-        let (to, beside) = (Some(running.id()), &mut runs.beside);
+        if reached == 0.0 {
+            return Ok(0.0);
+        }
+        let (mut at_work, beside) = (self.start(rival)?, &mut runs.beside);
         halve(reached * 1.25, |rate| {
-            let report = self.load(to, &format!("--rate {rate:.0}"), SEARCH_LENGTH, beside)?;
+            let report =
+                self.load(Some(&mut at_work), &format!("--rate {rate:.0}"), SEARCH_LENGTH, beside)?;
             let repeated = &report.repeated;
             let again = repeated.requests + repeated.byes + repeated.answers;
             // Whatever is repeated was lost once.
@@ -157,10 +179,12 @@ impl<'a> Bench<'a> {
         })
     }
 
-    /// Runs `load` until it is undisturbed, within [`TRIES`] and [`THROWN_AWAY_MAX`].
+    /// Runs `load` until it is undisturbed, within [`TRIES`] and [`THROWN_AWAY_MAX`]. Each further try is
+    /// on a new process of the rival: what the one before has left in it (calls, dialogs, full memory)
+    /// would be measured too.
     fn load(
         &self,
-        watched: Option<u32>,
+        mut at_work: Option<&mut AtWork<'_>>,
         pace: &str,
         length: Duration,
         beside: &mut Beside,
@@ -168,13 +192,18 @@ impl<'a> Bench<'a> {
         let mut tries = 1;
         loop {
             let begin = Instant::now();
+            let running = at_work.as_ref().and_then(|at_work| at_work.running.as_ref());
+            let watched = running.map(Running::id);
             let (report, seen) = self.load_once(watched, pace, length)?;
             let is_last = tries == TRIES || self.thrown_away.get() >= THROWN_AWAY_MAX;
             if !beside.rejects(seen, is_last) {
                 return Ok(report);
             }
-            self.thrown_away.set(self.thrown_away.get() + begin.elapsed());
             eprintln!("once more: {seen}");
+            if let Some(at_work) = &mut at_work {
+                self.start_anew(at_work)?;
+            }
+            self.thrown_away.set(self.thrown_away.get() + begin.elapsed());
             tries += 1;
         }
     }
