@@ -28,5 +28,8 @@ pub const SOCKETS_MAX: usize = 4096;
 /// Local socket addresses that reloads may add, each for good: every worker has empty places for them.
 pub const SOCKETS_ADDED_MAX: usize = 128;
 
+/// A pin without traffic is kept for so many seconds at most, whatever it is of: 30 days.
+pub const IDLE_S_MAX: u32 = 30 * 86_400;
+
 /// Passages of one request through this balancer before 482 (a spiral, RFC 3261 16.3 item 4).
 pub const PASSAGES_MAX: usize = 5;

@@ -12,7 +12,7 @@ use super::values::{Fault, backend_ports, duration_s, key, name, one_of, socket_
 use super::values::{header_name, source_header};
 use super::{BackendPorts, HealthConfig, Host, Limits, LogLevel};
 use super::{address, dns, health, policy, work};
-use crate::limits::{MESSAGE_SIZE_MAX, WORKERS_MAX};
+use crate::limits::{IDLE_S_MAX, MESSAGE_SIZE_MAX, WORKERS_MAX};
 use crate::pool::{HashTable, Intake, Policy, State};
 use crate::proxy::{Key, Method, PathMode, TRIES_MAX};
 use ipnet::IpNet;
@@ -278,8 +278,8 @@ const PINS: RangeInclusive<u64> = 1_000..=100_000_000;
 /// 86 bytes each (8/3 slots of 32 bytes): 8.6 GB at most.
 const TRANSACTIONS: RangeInclusive<u64> = 1_000..=100_000_000;
 
-/// From 64*T1 (RFC 3261 section 17), below which a pin would end before its transaction, to 30 days.
-const IDLE_S: RangeInclusive<u32> = 32..=30 * 86_400;
+/// From 64*T1 (RFC 3261 section 17), below which a pin would end before its transaction.
+const IDLE_S: RangeInclusive<u32> = 32..=IDLE_S_MAX;
 
 /// How long calls may take to end: from not at all to 30 days.
 const PATIENCE_S: RangeInclusive<u32> = 0..=30 * 86_400;

@@ -60,7 +60,7 @@ pub enum Class {
     Dialog,
 }
 
-/// How long pins without traffic are kept.
+/// How long pins without traffic are kept, each [`crate::limits::IDLE_S_MAX`] at most.
 #[derive(Clone, Copy, Debug)]
 pub struct Idle {
     /// Registrations and subscriptions, seconds.

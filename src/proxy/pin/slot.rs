@@ -1,6 +1,7 @@
 //! A pin as it stands in its slot, and what its call has come to.
 
-use super::{Class, PinKey};
+use super::{Class, INVITE_S, PinKey, TRANSACTION_S};
+use crate::limits::IDLE_S_MAX;
 use crate::pool::BackendId;
 use crate::proxy::counts::Held;
 use crate::proxy::slots::Entry;
@@ -12,7 +13,7 @@ pub(super) struct Slot {
     key: u64,
     pub(super) backend: BackendId,
     /// From the lowest bit on: two bits [`Attempt`], three [`Stage`], and the last second in which it
-    /// is live, whose 27 bits come round in four years.
+    /// is live, whose 27 bits come round in four years: see [`LIFETIME_S_MAX`].
     state: u32,
 }
 
@@ -20,6 +21,14 @@ const _: () = assert!(size_of::<Slot>() == 16);
 
 const STAGE_AT: u32 = 2;
 const SECOND_AT: u32 = 5;
+
+/// The longest time that a pin can be given, seconds: two years and some weeks. Of the seconds that 27
+/// bits tell apart, half are to come and half are over: from 2^26 on, a pin would count as one that ran
+/// out two years ago.
+pub(super) const LIFETIME_S_MAX: u32 = (1 << (u32::BITS - SECOND_AT - 1)) - 1;
+
+const _: () = assert!(IDLE_S_MAX <= LIFETIME_S_MAX, "a pin could run out at once");
+const _: () = assert!(TRANSACTION_S <= LIFETIME_S_MAX && INVITE_S <= LIFETIME_S_MAX);
 
 /// How far a pin has come. The order is that of [`Class`], which a refresh never goes down in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,7 +78,7 @@ impl Entry for Slot {
 }
 
 impl Slot {
-    /// Live for so many seconds from now on.
+    /// Live for so many seconds from now on: [`LIFETIME_S_MAX`] at most.
     pub(super) fn new(
         key: PinKey,
         backend: BackendId,
@@ -82,9 +91,10 @@ impl Slot {
         slot
     }
 
-    /// Sets the stage, live for so many seconds from now on: two years at most.
+    /// Sets the stage, live for so many seconds from now on: [`LIFETIME_S_MAX`] at most.
     #[inline]
     pub(super) fn set_stage(&mut self, stage: Stage, now_s: u32, lifetime_s: u32) {
+        debug_assert!(lifetime_s <= LIFETIME_S_MAX, "{lifetime_s} s");
         let second = now_s.wrapping_add(lifetime_s) << SECOND_AT;
         self.state = second | (stage as u32) << STAGE_AT | self.attempt() as u32;
     }
@@ -115,7 +125,7 @@ impl Slot {
         }
     }
 
-    /// Those that ran out up to two years ago are told from those that live up to two years more.
+    /// One that ran out is known as such for 2^26 seconds: the hand of the table comes by in some.
     #[inline]
     pub(super) fn is_live(&self, now_s: u32) -> bool {
         self.left(now_s) >= 0

@@ -1,6 +1,7 @@
 //! What a pin goes through: how long it lives, what it is of, and when its dialog is counted.
 
 use super::*;
+use crate::limits::IDLE_S_MAX;
 
 #[test]
 fn each_class_lives_its_time_and_no_longer() {
@@ -166,7 +167,7 @@ fn a_dialog_that_moves_is_counted_where_it_is() {
 
 #[test]
 fn times_that_a_slot_cannot_tell_apart_are_years_apart() {
-    const MONTH_S: u32 = 30 * 86_400;
+    const MONTH_S: u32 = IDLE_S_MAX;
     let idle = Idle { registration_s: 60, dialog_s: MONTH_S };
     for begins_s in [0, SECONDS - MONTH_S, SECONDS - 1, SECONDS, u32::MAX - 1] {
         let mut table = PinTable::new(4, idle, [1; 4]);
@@ -180,5 +181,18 @@ fn times_that_a_slot_cannot_tell_apart_are_years_apart() {
         table.touch(key, last_s);
         assert!(table.end(key, out_s) && table.find(key, out_s.wrapping_add(32)).is_some());
         assert!(table.find(key, out_s.wrapping_add(33)).is_none());
+    }
+}
+
+#[test]
+fn the_longest_life_and_the_longest_death_are_told_apart_to_the_second() {
+    for begins_s in [0, SECONDS / 2, SECONDS - 1, u32::MAX] {
+        let key = PinKey(1);
+        let slot = Slot::new(key, A, Stage::Dialog, begins_s, LIFETIME_S_MAX);
+        let live_at = |later_s: u32| slot.is_live(begins_s.wrapping_add(later_s));
+        assert_eq!(slot.rest_s(begins_s), LIFETIME_S_MAX);
+        assert!(live_at(0) && live_at(LIFETIME_S_MAX) && !live_at(LIFETIME_S_MAX + 1));
+        // As long as that it may wait for the hand.
+        assert!(!live_at(SECONDS - 1) && live_at(SECONDS), "its life begins again");
     }
 }

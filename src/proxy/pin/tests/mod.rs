@@ -5,6 +5,7 @@ mod oracle;
 mod random;
 mod table;
 
+use super::slot::LIFETIME_S_MAX;
 use super::*;
 
 const IDLE: Idle = Idle { registration_s: 600, dialog_s: 1000 };
