@@ -59,16 +59,16 @@ impl Proxy {
         let vias = self.vias(message)?;
         let to = vias.next.reply_address(bytes).ok_or(Drop::NextViaUnusable)?;
         let transaction = Transaction::new(bytes, Call::new(call_id), cseq, &vias.next, to);
-        let branch = vias
-            .ours
-            .branch
-            .and_then(|text| Branch::read(text.of(bytes), &self.signer, &transaction))
-            .ok_or(Drop::BranchForged)?;
-        let socket = self.addresses.socket_for(branch.ingress, to).ok_or(Drop::NoEgress)?;
-        let method = Method::of(method.of(bytes));
+        // The key asks for the memory of its slot, which comes while the branch is read.
         let pin = self.pins.key(call_id);
         let next_branch = vias.next.branch.map(|branch| branch.of(bytes));
         let key = self.transactions.key(pin, cseq, next_branch);
+        let text = vias.ours.branch.ok_or(Drop::BranchForged)?.of(bytes);
+        let branch = Branch::read(text, &self.signer, &transaction)
+            .or_else(|| self.read_as_begun(now, key?, text, &transaction))
+            .ok_or(Drop::BranchForged)?;
+        let socket = self.addresses.socket_for(branch.ingress, to).ok_or(Drop::NoEgress)?;
+        let method = Method::of(method.of(bytes));
         let arrived = Arrived { message, status, method, pin, key, backend: branch.backend };
         let from = self.comes_from_backend(pool, ingress).then_some(branch.backend);
         if let (503, true, Some(key), Some(_)) = (status, method.begins(), key, from) {

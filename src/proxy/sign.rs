@@ -34,6 +34,8 @@ const PURPOSES: usize = 7;
 #[derive(Debug)]
 pub(super) struct SigningKey {
     pub(super) number: u8,
+    /// Tells it from any other, which may have the same number.
+    mark: u64,
     begun: [SipHasher24; PURPOSES],
 }
 
@@ -45,7 +47,8 @@ impl SigningKey {
             hasher.write(&(place as u64 + 1).to_le_bytes());
             hasher
         });
-        Self { number: key.number, begun }
+        let mark = SipHasher24::new_with_key(&key.bytes).hash(b"");
+        Self { number: key.number, mark, begun }
     }
 
     fn begun(&self, purpose: Purpose) -> &SipHasher24 {
@@ -98,8 +101,8 @@ const TOGETHER_SIZE: usize = 128;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Call<'a> {
     pub(super) id: &'a [u8],
-    /// By the key of this number.
-    signed: Option<(u8, u64)>,
+    /// By the key with this mark.
+    signed: Option<(u64, u64)>,
 }
 
 impl<'a> Call<'a> {
@@ -111,14 +114,14 @@ impl<'a> Call<'a> {
     /// Signed with the current key, for all that will ask.
     pub(super) fn signed(id: &'a [u8], signer: &Signer) -> Self {
         let key = signer.current();
-        Self { id, signed: Some((key.number, key.sign(Purpose::CallId, id))) }
+        Self { id, signed: Some((key.mark, key.sign(Purpose::CallId, id))) }
     }
 
     /// Its signature by this key.
     #[inline]
     pub(super) fn signature(self, key: &SigningKey) -> u64 {
         match self.signed {
-            Some((number, signature)) if number == key.number => signature,
+            Some((mark, signature)) if mark == key.mark => signature,
             _ => key.sign(Purpose::CallId, self.id),
         }
     }
@@ -129,12 +132,29 @@ impl<'a> Call<'a> {
 pub(super) struct Signer {
     current: SigningKey,
     previous: Option<SigningKey>,
+    /// Those that signed before the current one, the last first: for what is under way alone.
+    former: Vec<SigningKey>,
 }
+
+/// Former keys at most: a transaction tells apart as many changes since it began.
+const FORMER_MAX: usize = 3;
 
 impl Signer {
     pub(super) fn new(keys: &Keys) -> Self {
         let previous = keys.previous.as_ref().map(SigningKey::new);
-        Self { current: SigningKey::new(&keys.current), previous }
+        Self { current: SigningKey::new(&keys.current), previous, former: Vec::new() }
+    }
+
+    /// Takes over other keys. True if another one signs from now on.
+    pub(super) fn change(&mut self, keys: &Keys) -> bool {
+        let Self { current, previous, .. } = Self::new(keys);
+        self.previous = previous;
+        let changes = current.mark != self.current.mark || current.number != self.current.number;
+        if changes {
+            self.former.insert(0, std::mem::replace(&mut self.current, current));
+            self.former.truncate(FORMER_MAX);
+        }
+        changes
     }
 
     /// The key that signs.
@@ -142,21 +162,22 @@ impl Signer {
         &self.current
     }
 
-    /// The other key signs from now on; nothing happens where there is none.
-    pub(super) fn exchange(&mut self) {
-        if let Some(previous) = &mut self.previous {
-            std::mem::swap(previous, &mut self.current);
+    /// The key that signed so many changes ago takes the place of the current one; once more, and all is
+    /// as it was.
+    pub(super) fn exchange(&mut self, changes: usize) {
+        if let Some(former) = changes.checked_sub(1).and_then(|at| self.former.get_mut(at)) {
+            std::mem::swap(former, &mut self.current);
         }
     }
 
     /// The key with this number, if it is alive.
     pub(super) fn key(&self, number: u8) -> Option<&SigningKey> {
-        self.keys().find(|key| key.number == number)
+        std::iter::once(&self.current).chain(&self.previous).find(|key| key.number == number)
     }
 
-    /// Both keys, the signing one first.
+    /// All keys, the former ones too: for what nobody gains anything by.
     pub(super) fn keys(&self) -> impl Iterator<Item = &SigningKey> {
-        std::iter::once(&self.current).chain(&self.previous)
+        std::iter::once(&self.current).chain(&self.previous).chain(&self.former)
     }
 }
 

@@ -22,7 +22,7 @@ use super::counts::Counts;
 use super::pin::PinKey;
 use super::slots::{Probe, Slots, Sweep};
 use crate::pool::BackendId;
-use slot::{KEY, Transaction};
+use slot::{KEY_STEP, Transaction};
 
 /// Identifies a transaction on the caller's side: equal for the request, its retransmissions, its
 /// CANCEL and all responses to its attempts.
@@ -111,7 +111,7 @@ pub(super) struct Transactions {
     open: usize,
     open_max: usize,
     hash: ahash::RandomState,
-    /// [`KEY`] of what begins now.
+    /// The changes of the signing key, times [`KEY_STEP`].
     key_mark: u8,
 }
 
@@ -192,14 +192,19 @@ impl Transactions {
 
     /// What begins from now on is signed with another key.
     pub(super) fn begin_key(&mut self) {
-        self.key_mark ^= KEY;
+        self.key_mark = self.key_mark.wrapping_add(KEY_STEP);
     }
 
-    /// Whether a transaction has begun before the last [`Transactions::begin_key`].
+    /// How often [`Transactions::begin_key`] was called since a transaction began; 0 if it is not known.
     #[inline]
-    pub(super) fn is_of_key_before(&self, key: TransactionKey) -> bool {
+    pub(super) fn key_changes(&self, key: TransactionKey) -> usize {
         let one = self.slots.find(key).map(|at| self.slots.at(at));
-        one.is_some_and(|one| one.key_mark() != self.key_mark)
+        one.map_or(0, |one| one.key_changes(self.key_mark))
+    }
+
+    /// Whether it is there, and its time is not over.
+    pub(super) fn is_live(&self, key: TransactionKey, now: Now) -> bool {
+        self.slots.find(key).is_some_and(|at| self.slots.at(at).is_live(now.seconds()))
     }
 
     /// When the request was sent to the backend of an attempt; of one that was abandoned no more is

@@ -1,10 +1,8 @@
-//! Other settings while it runs: a balancer that takes nothing new, rotated keys, and what stays.
+//! Other settings while it runs: a balancer that takes nothing new, and what stays.
 //! RFC 3261 21.5.4.
 
-use crate::world::{
-    LISTENER, PORT, Request, World, address, response, routes_of_caller, rows, settings,
-};
-use sipring::proxy::{Answer, Key, Keys, Replaced, Verdict};
+use crate::world::{LISTENER, PORT, Request, World, address, response, routes_of_caller, rows};
+use sipring::proxy::{Answer, Replaced, Verdict};
 
 const CLIENT: &str = "192.0.2.9:40000";
 
@@ -112,74 +110,6 @@ fn the_ack_of_the_503_ends_here() {
     let tag = to.split(";tag=").nth(1).expect("a tag");
     let ack = Request { method: "ACK", to_tag: tag, ..Default::default() }.to_string();
     assert!(matches!(world.push(CLIENT, LISTENER, ack).verdict, Verdict::Absorb(_)));
-}
-
-#[test]
-fn with_a_rotated_key_tokens_and_branches_of_before_are_read() {
-    let mut world = World::new();
-    let old = settings().keys.current;
-    let sent = world.push(CLIENT, LISTENER, Request::default().to_string());
-    let ringing = response(&sent.text(), "180 Ringing", "bob-1", "");
-    let backend = sent.forwarded_to().to_string();
-    let new = Key { number: 2, bytes: [9; 16] };
-    world.configure(|settings| settings.keys = Keys { current: new, previous: Some(old) });
-    let ringing = world.push(&backend, PORT, ringing);
-    assert_eq!(ringing.forwarded_to(), address(CLIENT));
-    // Without its pin, by the token alone.
-    let mut restarted = World::with(world.settings.clone(), crate::world::backends());
-    let route = routes_of_caller(&ringing.text());
-    let bye =
-        Request { method: "BYE", cseq: 2, to_tag: "bob-1", extra: &route, ..Default::default() };
-    let bye = restarted.push(CLIENT, LISTENER, bye.to_string());
-    assert_eq!(bye.forwarded_to().to_string(), backend);
-}
-
-/// From the key of the settings to another one.
-fn rotate(world: &mut World) {
-    let (old, new) = (world.settings.keys.current, Key { number: 2, bytes: [9; 16] });
-    world.configure(|settings| settings.keys = Keys { current: new, previous: Some(old) });
-}
-
-#[test]
-fn a_transaction_keeps_its_branch_while_the_key_is_rotated() {
-    // 16.11, 9.1, 17.1.1.3
-    let mut world = World::new();
-    let sent = world.push(CLIENT, LISTENER, Request::default().to_string());
-    rotate(&mut world);
-    let again = world.push(CLIENT, LISTENER, Request::default().to_string());
-    assert_eq!(again.text(), sent.text(), "a retransmission");
-    let cancel = Request { method: "CANCEL", ..Default::default() }.to_string();
-    let cancel = world.push(CLIENT, LISTENER, cancel);
-    assert_eq!(cancel.rows("Via"), sent.rows("Via"));
-    let backend = sent.forwarded_to().to_string();
-    let refused = response(&sent.text(), "487 Request Terminated", "bob-1", "");
-    assert_eq!(world.push(&backend, PORT, refused).forwarded_to(), address(CLIENT));
-    let ack = Request { method: "ACK", to_tag: "bob-1", ..Default::default() }.to_string();
-    assert_eq!(world.push(CLIENT, LISTENER, ack).rows("Via"), sent.rows("Via"));
-    // What begins now has a branch of the key of now.
-    let via = "SIP/2.0/UDP 192.0.2.9:5062;branch=z9hG4bKclient2;rport";
-    let next = Request { cseq: 2, via, ..Default::default() }.to_string();
-    let next = world.push(CLIENT, LISTENER, next);
-    let mut fresh = World::with(world.settings.clone(), crate::world::backends());
-    let ringing = response(&next.text(), "180 Ringing", "bob-1", "");
-    fresh.configure(|settings| settings.keys.previous = None);
-    let got = fresh.push(&next.forwarded_to().to_string(), PORT, ringing);
-    assert_eq!(got.forwarded_to(), address(CLIENT), "it is read without the previous key");
-}
-
-#[test]
-fn an_attempt_of_before_a_rotation_is_cancelled_and_acknowledged_as_it_was_sent() {
-    let mut world = World::new();
-    let first = world.push(CLIENT, LISTENER, Request::default().to_string());
-    rotate(&mut world);
-    let sent = world.wait(3100);
-    assert_eq!(sent.len(), 1, "another backend");
-    let from = first.forwarded_to().to_string();
-    for (status, method) in [("180 Ringing", "CANCEL "), ("486 Busy Here", "ACK ")] {
-        let answer = world.push(&from, PORT, response(&first.text(), status, "bob-1", ""));
-        assert!(answer.text().starts_with(method), "{}", answer.text());
-        assert_eq!(answer.rows("Via"), first.rows("Via")[..1]);
-    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod placing;
 mod record_route;
 mod reference;
 mod repeats;
+mod rotation;
 mod source;
 mod torture;
 mod untouched;

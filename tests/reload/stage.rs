@@ -26,7 +26,12 @@ pub(crate) struct Stage {
 impl Stage {
     /// With so many backends, b1 and so on.
     pub(crate) fn start(backends: usize, extra: &str) -> Self {
-        Self::start_on(backends, || "listener".to_owned(), extra)
+        Self::start_on(backends, Duration::ZERO, || "listener".to_owned(), extra)
+    }
+
+    /// With backends that ring for so long at most before they answer.
+    pub(crate) fn start_ringing(backends: usize, ring: Duration) -> Self {
+        Self::start_on(backends, ring, || "listener".to_owned(), "")
     }
 
     /// With `backend_ports` of its own.
@@ -35,13 +40,15 @@ impl Stage {
             let first = free_ports(2);
             format!("{first}-{}", first + 1)
         };
-        Self::start_on(backends, range, extra)
+        Self::start_on(backends, Duration::ZERO, range, extra)
     }
 
     /// On other ports, if somebody has taken one between the look and the start.
-    fn start_on(backends: usize, ports: impl Fn() -> String, extra: &str) -> Self {
-        let start =
-            |n| Backend::start(BackendOptions::named(&format!("b{n}"), loopback("127.0.0.1:0")));
+    fn start_on(backends: usize, ring: Duration, ports: impl Fn() -> String, extra: &str) -> Self {
+        let start = |n| {
+            let options = BackendOptions::named(&format!("b{n}"), loopback("127.0.0.1:0"));
+            Backend::start(BackendOptions { ring: (Duration::ZERO, ring), ..options })
+        };
         let backends: Vec<_> = (1..=backends).map(|n| start(n).unwrap()).collect();
         let names: Vec<_> = backends.iter().map(Backend::name).collect();
         for _ in 0..STARTS_MAX {

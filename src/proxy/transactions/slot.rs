@@ -46,8 +46,11 @@ const AWAITED: u8 = 1 << 3;
 const CLOSED: u8 = 1 << 4;
 /// A response of whatever attempt has gone upstream.
 const HEARD: u8 = 1 << 5;
-/// Toggled by each change of the signing key: that of its time.
-pub(super) const KEY: u8 = 1 << 7;
+/// Two bits that count the changes of the signing key: as they were when it began.
+const KEY: u8 = 3 << KEY_AT;
+const KEY_AT: u8 = 6;
+/// What a change adds to them.
+pub(super) const KEY_STEP: u8 = 1 << KEY_AT;
 
 impl Entry for Transaction {
     type Key = TransactionKey;
@@ -81,7 +84,7 @@ impl Entry for Transaction {
 }
 
 impl Transaction {
-    /// An open one. `key_mark` is [`KEY`], or 0.
+    /// An open one. `key_mark` is the changes of the signing key until now, times [`KEY_STEP`].
     pub(super) fn new(key: TransactionKey, sent: &Sent, key_mark: u8, now: Now) -> Self {
         let mark = |is: bool, mark: u8| if is { mark } else { 0 };
         Self {
@@ -111,10 +114,10 @@ impl Transaction {
         self.is(CLOSED)
     }
 
-    /// [`KEY`], or 0.
+    /// How many changes of the signing key, which are `key_mark` by now, it has seen: 4 look like none.
     #[inline]
-    pub(super) fn key_mark(&self) -> u8 {
-        self.marks & KEY
+    pub(super) fn key_changes(&self, key_mark: u8) -> usize {
+        usize::from(key_mark.wrapping_sub(self.marks & KEY) >> KEY_AT)
     }
 
     /// A retransmission. Wherever it goes now, the transaction goes with it.
