@@ -322,8 +322,11 @@ impl Agent {
         }
     }
 
+    /// The caller hears ringing. (The callee's re-INVITE may ring too, and is not given up for it.)
     fn ring(&mut self, now_ms: u64) {
-        if let Some(wait) = self.plan.cancel_ms.take() {
+        if self.side == Side::Caller
+            && let Some(wait) = self.plan.cancel_ms.take()
+        {
             self.due.push((now_ms + wait, Action::Cancel));
         }
     }
