@@ -211,7 +211,8 @@ impl Proxy {
 
     /// What the response tells of the dialog. 2xx to an INVITE confirms it, to another request inside
     /// it shows that it lives; a failing final ends the attempt; 481 says that the dialog is no more
-    /// (12.2.1.2).
+    /// (12.2.1.2), and so does whatever answers a BYE (15.1.1): what was under way with it may have
+    /// revived the pin. A NOTIFY tells nothing: a REFER's subscription outlives the call (RFC 5057 3).
     fn pin_by_response(
         &mut self,
         now: Now,
@@ -231,9 +232,14 @@ impl Proxy {
             (Method::Register | Method::Subscribe | Method::Refer | Method::Publish, 200..=299) => {
                 self.pins.insert_or_refresh(key, backend, Class::Registration, now_s);
             }
-            (Method::Invite, 481) => drop(self.pins.end(key, now_s)),
-            (Method::Invite, 300..) => drop(self.pins.fail(key, now_s)),
-            (Method::Notify | Method::Other, 200..=299) => drop(self.pins.revive(key, now_s)),
+            (Method::Invite, 300..) => {
+                if status == 481 {
+                    self.pins.end(key, now_s);
+                }
+                self.pins.fail(key, now_s);
+            }
+            (Method::Bye, 200..) => drop(self.pins.end(key, now_s)),
+            (Method::Other, 200..=299) => drop(self.pins.revive(key, now_s)),
             _ => drop(self.pins.touch(key, now_s)),
         }
     }

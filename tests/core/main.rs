@@ -5,6 +5,7 @@ mod choosing;
 mod counting;
 mod counts;
 mod draining;
+mod endings;
 mod expiry;
 mod failover;
 mod listeners;
