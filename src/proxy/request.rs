@@ -64,7 +64,7 @@ impl Proxy {
         let branch = request.via.branch.map(|branch| branch.of(message.bytes));
         let key = self.transactions.key(request.pin_key, request.cseq, branch);
         let spiral = Spiral::of(request, &self.addresses, &self.signer, pool);
-        let mut chooser = Chooser { now, pool, ingress, proxy: self, spiral: &spiral };
+        let mut chooser = Chooser { now, key, pool, ingress, proxy: self, spiral: &spiral };
         let mut way = match chooser.choose(request) {
             Ok((target, by)) => Way { target, by, attempt: false },
             Err(Stop::Ask(call_id)) => return Verdict::Ask { call_id },

@@ -8,6 +8,7 @@ use super::pin::Class;
 use super::reason::{Answer, Method, Routed, TokenResult};
 use super::spiral::Spiral;
 use super::token::{BadToken, Kind, Pair, Party, Token, from_tag_hash};
+use super::transactions::TransactionKey;
 use super::validate::Request;
 use super::{Ingress, Now, Proxy, Replaced, SocketIndex};
 use crate::limits::PASSAGES_MAX;
@@ -41,6 +42,7 @@ pub(super) enum Stop {
 /// All that the choice looks at.
 pub(super) struct Chooser<'a> {
     pub(super) now: Now,
+    pub(super) key: Option<TransactionKey>,
     pub(super) pool: &'a Pool,
     pub(super) ingress: &'a Ingress,
     pub(super) proxy: &'a mut Proxy,
@@ -55,6 +57,11 @@ impl Chooser<'_> {
             && let Some(found) = self.by_token(request, text, source)?
         {
             return Ok(found);
+        }
+        if matches!(request.method, Method::Ack | Method::Cancel)
+            && let Some(slot) = self.of_transaction()
+        {
+            return Ok((Target::Backend(slot), Routed::Pin));
         }
         if self.proxy.settings.refuses_new(self.ingress.socket) && self.is_new(request) {
             return Err(Stop::Answer(Answer::Draining));
@@ -272,6 +279,13 @@ impl Chooser<'_> {
             Some(slot) => Ok((Target::Backend(slot), Routed::Replaced)),
             None => Err(Stop::Answer(Answer::NoBackend)),
         }
+    }
+
+    /// Where the transaction of a CANCEL or of the ACK of a failure is (RFC 3261 9.1, 17.1.1.3). The pin
+    /// would say so too, but of one transaction only: not of the further passages of a spiral, and
+    /// nothing in what a proxy sends hop by hop shows that it belongs to one.
+    fn of_transaction(&self) -> Option<BackendSlot> {
+        self.pool.by_id(self.proxy.transactions.backend(self.key?)?)
     }
 
     /// The backend that a request inside a dialog names by its address. The ACK of a failure has the

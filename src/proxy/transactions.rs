@@ -207,6 +207,11 @@ impl Transactions {
         self.slots.find(key).is_some_and(|at| self.slots.at(at).is_live(now.seconds()))
     }
 
+    /// The backend that a request went to, last. `None`: it is not tracked, or it came from a backend.
+    pub(super) fn backend(&self, key: TransactionKey) -> Option<BackendId> {
+        self.slots.find(key).and_then(|at| self.slots.at(at).server())
+    }
+
     /// When the request was sent to the backend of an attempt; of one that was abandoned no more is
     /// known than when the request came. `None`: it is not tracked, or no more.
     pub(super) fn sent(&self, key: TransactionKey, backend: BackendId, now: Now) -> Option<Now> {

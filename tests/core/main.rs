@@ -17,6 +17,7 @@ mod reference;
 mod repeats;
 mod rotation;
 mod source;
+mod spirals;
 mod torture;
 mod untouched;
 mod via;

@@ -108,6 +108,11 @@ impl Transaction {
         now_s <= self.expires_s
     }
 
+    /// The backend that it is at now; `None`: it came from one.
+    pub(super) fn server(&self) -> Option<BackendId> {
+        self.is(TO_BACKEND).then_some(self.backend)
+    }
+
     /// Its final response has come.
     #[inline]
     pub(super) fn is_closed(&self) -> bool {

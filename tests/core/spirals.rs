@@ -1,0 +1,88 @@
+//! Backends that are proxies: they send a call on through us, to a phone or to another backend.
+
+use crate::world::{
+    LISTENER, Outcome, PORT, Request, World, address, backends, response, routes_of_callee,
+    routes_of_caller, rows,
+};
+use sipring::pool::{Policy, Pool};
+use sipring::proxy::{CallResult, Forwarded, Settled};
+
+const CLIENT: &str = "192.0.2.9:40000";
+const PHONE: &str = "192.0.2.77:5060";
+
+/// A Route row out of the Path of a registration of the phone.
+fn path_of_phone(world: &mut World) -> String {
+    let (method, uri, call_id) = ("REGISTER", "sip:example.com", "boot");
+    let register = Request { method, uri, call_id, ..Default::default() };
+    let sent = world.push(PHONE, LISTENER, register.to_string());
+    format!("Route: {}\r\n", sent.rows("Path")[0])
+}
+
+fn answer(world: &mut World, sent: &Outcome, status: &str) -> Outcome {
+    world.push(&sent.forwarded_to().to_string(), PORT, response(&sent.text(), status, "bob", ""))
+}
+
+/// The proxy sends a response on: without its Via.
+fn taken_on(response: &Outcome) -> String {
+    let text = response.text();
+    let at = text.find("Via: ").expect("its Via");
+    let end = at + text[at..].find("\r\n").expect("a row") + 2;
+    format!("{}{}", &text[..at], &text[end..])
+}
+
+/// A backend that is a proxy sends the request on: its Via on top, to `uri` over `routes`.
+fn passed_on(sent: &Outcome, uri: &str, routes: &str, branch: &str) -> String {
+    let backend = sent.forwarded_to();
+    let text = sent.text();
+    let (line, rest) = text.split_once("\r\n").unwrap();
+    let method = line.split(' ').next().unwrap();
+    format!(
+        "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {backend};branch={branch}\r\n{routes}{rest}"
+    )
+}
+
+/// Hop by hop, as that proxy makes it from what it has sent (RFC 3261 9.1, 17.1.1.3).
+fn own(passed: &str, method: &str, to: &str) -> String {
+    let uri = passed.split(' ').nth(1).unwrap();
+    let mut text = format!("{method} {uri} SIP/2.0\r\nVia: {}\r\n", rows(passed, "Via")[0]);
+    for route in rows(passed, "Route") {
+        text += &format!("Route: {route}\r\n");
+    }
+    let to = if to.is_empty() { rows(passed, "To").remove(0) } else { to.to_owned() };
+    let cseq = rows(passed, "CSeq").remove(0);
+    text += &format!(
+        "Max-Forwards: 70\r\nFrom: {}\r\nTo: {to}\r\nCall-ID: {}\r\nCSeq: {} {method}\r\nContent-Length: 0\r\n\r\n",
+        rows(passed, "From")[0],
+        rows(passed, "Call-ID")[0],
+        cseq.split(' ').next().unwrap(),
+    );
+    text
+}
+
+#[test]
+fn a_cancel_and_the_ack_of_a_failure_follow_a_spiral() {
+    // 9.1, 17.1.1.3: hop by hop, with one Via
+    for uri in ["sip:bob@lb.example.com", "sip:bob@elsewhere.example"] {
+        let mut world = World::new();
+        let invite = Request { uri, ..Default::default() };
+        let first = world.push(CLIENT, LISTENER, invite.to_string());
+        let passed = passed_on(&first, uri, "", "z9hG4bKk1");
+        let source = first.forwarded_to().to_string();
+        let second = world.push(&source, LISTENER, &passed);
+        assert_ne!(second.forwarded_to(), first.forwarded_to());
+        let cancel = world.push(&source, LISTENER, own(&passed, "CANCEL", ""));
+        assert_eq!(cancel.forwarded_to(), second.forwarded_to(), "CANCEL for {uri}");
+        assert_eq!(cancel.rows("Via")[0], second.rows("Via")[0]);
+        answer(&mut world, &cancel, "200 OK");
+        answer(&mut world, &second, "487 Request Terminated");
+        let ack =
+            world.push(&source, LISTENER, own(&passed, "ACK", "<sip:bob@example.com>;tag=bob"));
+        assert_eq!(ack.forwarded_to(), second.forwarded_to(), "ACK for {uri}");
+        assert_eq!(ack.rows("Via")[0], second.rows("Via")[0]);
+        // The caller's own go to the first one.
+        let invite = Request { uri, ..Default::default() };
+        let cancel = Request { method: "CANCEL", ..invite };
+        let cancel = world.push(CLIENT, LISTENER, cancel.to_string());
+        assert_eq!(cancel.forwarded_to(), first.forwarded_to());
+    }
+}
