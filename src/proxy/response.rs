@@ -6,6 +6,7 @@ use super::reason::{Absorb, CallResult, Drop, Method, RegistrationResult};
 use super::retry::{Arrived, Intercepted};
 use super::settings::Role;
 use super::sign::Call;
+use super::spiral::passage;
 use super::transactions::{Heard, TransactionKey};
 use super::{Egress, Forwarded, Ingress, Now, Proxy, Refused, Settled, Verdict};
 use crate::limits::DATAGRAM_SIZE_MAX;
@@ -87,15 +88,40 @@ impl Proxy {
         let room = out.len().min(DATAGRAM_SIZE_MAX);
         let len = self.edits.apply(bytes, 0..end, &mut out[..room]).ok_or(Drop::TooLarge)?;
         let Heard { timing, awaited } = self.hear(now, &arrived, from.is_some());
+        let fails = method == Method::Invite && status >= 300;
+        let is_of_branch = fails && self.has_passed_before(message, (transaction.call, cseq));
         let settles = match from {
-            Some(_) if status >= 200 => self.settles(now, pin, method, status, awaited),
+            Some(_) if status >= 200 && !is_of_branch => {
+                self.settles(now, pin, method, status, awaited)
+            }
             _ => None,
         };
-        self.pin_by_response(now, pin, method, status, branch.backend);
+        match is_of_branch {
+            true => drop(self.pins.touch(pin, now.seconds())),
+            false => self.pin_by_response(now, pin, method, status, branch.backend),
+        }
         let egress = Egress { socket, to, backend: None };
         let begins = method.begins();
         let kind = Forwarded::Response { status, from, begins, settles, timing };
         Ok(Verdict::Forward { egress, len, kind })
+    }
+
+    /// Whether its request came back from a backend: there is another good Via of ours. So it answers one
+    /// branch of a call that the backend may have sent to others too (RFC 3261 16.6, 16.7 item 5).
+    #[cold]
+    #[inline(never)]
+    fn has_passed_before(&self, message: &Message<'_>, of: (Call<'_>, u32)) -> bool {
+        let bytes = message.bytes;
+        let mut vias =
+            message.values(Header::Via).skip(1).map(|(_, value)| Via::parse(bytes, value));
+        let mut upper = vias.next().flatten();
+        vias.any(|lower| {
+            let pair = upper.as_ref().zip(lower.as_ref());
+            let found =
+                pair.and_then(|pair| passage(bytes, pair, of, &self.addresses, &self.signer));
+            upper = lower;
+            found.is_some()
+        })
     }
 
     /// A 503 is a bad sign once: its backend repeats it until the ACK comes (RFC 3261 17.2.1), and gives

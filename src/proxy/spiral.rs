@@ -2,7 +2,7 @@
 
 use super::address::Addresses;
 use super::branch::{Branch, Transaction};
-use super::sign::Signer;
+use super::sign::{Call, Signer};
 use super::validate::Request;
 use crate::limits::PASSAGES_MAX;
 use crate::pool::{BackendSlot, Pool};
@@ -40,21 +40,16 @@ impl Spiral {
         signer: &Signer,
         pool: &Pool,
     ) {
-        let bytes = request.message.bytes;
+        let (bytes, call, cseq) = (request.message.bytes, request.call, request.cseq);
         let mut vias = request.message.values(Header::Via).map(|(_, value)| value);
         let mut upper = vias.next().map(|_| *request.via);
         for lower in vias {
             let lower = Via::parse(bytes, lower);
-            if let (Some(ours), Some(next)) = (upper, lower)
-                && addresses.is_us(ours.host.of(bytes), ours.port.unwrap_or(5060))
-                && let Some(text) = ours.branch
-                && let Some(reply_to) = next.reply_address(bytes)
+            if let Some((upper, lower)) = upper.zip(lower)
+                && let Some(branch) =
+                    passage(bytes, (&upper, &lower), (call, cseq), addresses, signer)
             {
-                let (call, cseq) = (request.call, request.cseq);
-                let transaction = Transaction::new(bytes, call, cseq, &next, reply_to);
-                if let Some(branch) = Branch::read(text.of(bytes), signer, &transaction) {
-                    self.pass(pool, branch);
-                }
+                self.pass(pool, branch);
             }
             upper = lower;
             if self.passages == PASSAGES_MAX {
@@ -77,4 +72,21 @@ impl Spiral {
     pub(super) fn backends(&self) -> &[BackendSlot] {
         &self.met[..self.met_count]
     }
+}
+
+/// What the upper one of two Vias says, if it is a good one of ours. `call` and `cseq` are those of the
+/// message.
+pub(super) fn passage(
+    bytes: &[u8],
+    (upper, lower): (&Via, &Via),
+    (call, cseq): (Call<'_>, u32),
+    addresses: &Addresses,
+    signer: &Signer,
+) -> Option<Branch> {
+    if !addresses.is_us(upper.host.of(bytes), upper.port.unwrap_or(5060)) {
+        return None;
+    }
+    let reply_to = lower.reply_address(bytes)?;
+    let transaction = Transaction::new(bytes, call, cseq, lower, reply_to);
+    Branch::read(upper.branch?.of(bytes), signer, &transaction)
 }

@@ -86,3 +86,46 @@ fn a_cancel_and_the_ack_of_a_failure_follow_a_spiral() {
         assert_eq!(cancel.forwarded_to(), first.forwarded_to());
     }
 }
+
+#[test]
+fn a_branch_that_fails_is_not_the_call() {
+    // No hash remembers here
+    let mut world = World::new();
+    let round_robin = || Pool::build(backends(), Policy::RoundRobin, 7).expect("a good pool");
+    world.pool = round_robin();
+    let path = path_of_phone(&mut world);
+    let first = world.push(CLIENT, LISTENER, Request::default().to_string());
+    let source = first.forwarded_to().to_string();
+    // To this phone, and perhaps to another one.
+    let passed = passed_on(&first, "sip:bob@192.168.1.7", &path, "z9hG4bKfork1");
+    let branch = world.push(&source, LISTENER, &passed);
+    assert_eq!(branch.forwarded_to(), address(PHONE));
+    for status in ["486 Busy Here", "481 Gone"] {
+        world.push(PHONE, LISTENER, response(&branch.text(), status, "one", ""));
+        assert_eq!(world.proxy.calls(), 1, "another one may ring");
+    }
+    world.now = world.now.after_ms(40_000);
+    world.pool = round_robin();
+    let cancel = Request { method: "CANCEL", ..Default::default() }.to_string();
+    assert_eq!(world.push(CLIENT, LISTENER, cancel).forwarded_to(), first.forwarded_to());
+    answer(&mut world, &first, "487 Request Terminated");
+    assert_eq!(world.proxy.calls(), 0, "the call's own final response ends it");
+}
+
+#[test]
+fn a_branch_that_fails_at_another_backend_is_no_result_of_the_call() {
+    let mut world = World::new();
+    let uri = "sip:bob@lb.example.com";
+    let first = world.push(CLIENT, LISTENER, Request { uri, ..Default::default() }.to_string());
+    let passed = passed_on(&first, uri, "", "z9hG4bKk1");
+    let second = world.push(&first.forwarded_to().to_string(), LISTENER, &passed);
+    let settled = |back: &Outcome| match back.verdict {
+        sipring::proxy::Verdict::Forward { kind: Forwarded::Response { settles, .. }, .. } => {
+            settles
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(settled(&answer(&mut world, &second, "486 Busy Here")), None);
+    let ok = answer(&mut world, &first, "200 OK");
+    assert_eq!(settled(&ok), Some(Settled::Call(CallResult::Ok)));
+}
