@@ -16,6 +16,11 @@ const VALUES: [u8; 256] = {
     values
 };
 
+/// The six bits of a character; `None` if it is none.
+pub(super) fn value(character: u8) -> Option<u8> {
+    Some(VALUES[usize::from(character)]).filter(|value| *value != NONE)
+}
+
 /// The characters of `SIZE` bytes.
 #[inline]
 pub(super) fn encode<const SIZE: usize, const TEXT: usize>(bytes: &[u8; SIZE]) -> [u8; TEXT] {

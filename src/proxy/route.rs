@@ -2,6 +2,7 @@
 
 use super::address::Addresses;
 use super::rewrite::Edits;
+use super::token::is_of_two;
 use super::validate::{Request, may_be_request_uri};
 use crate::sip::{Fault, Header, Message, NameAddr, Row, Span, Uri};
 
@@ -24,7 +25,8 @@ pub(super) struct Routes {
     last: usize,
     /// The Request-URI, restored if a strict router put ours there (16.4).
     target: Span,
-    /// The text of the token in the first of our own values that has one.
+    /// The text of our token: of the last passage whose Record-Route is on top; where that is a double
+    /// one, of the first of the two.
     token: Option<Span>,
 }
 
@@ -39,7 +41,9 @@ impl Routes {
         }
     }
 
-    /// Reads the Routes of a request and takes our own off.
+    /// Reads the Routes of a request and takes our own off. More than one passage is on top where the
+    /// proxy between them has put in no Record-Route: then the request is to go where the last one
+    /// leads, as it would if each took its own off in turn.
     pub(super) fn load(
         &mut self,
         request: &Request<'_>,
@@ -62,10 +66,17 @@ impl Routes {
         }
         self.last = self.values.len();
         self.undo_strict_router(message, addresses)?;
+        let mut has_mate = self.token.is_some_and(|token| is_of_two(token.of(message.bytes)));
         while let Some(next) = self.next(message)? {
             let Some(token) = own_token(message.bytes, next, addresses) else { break };
-            self.token = self.token.or(token);
             self.first += 1;
+            if let Some(token) = token {
+                let of_two = is_of_two(token.of(message.bytes));
+                let is_mate = std::mem::take(&mut has_mate) && of_two;
+                if !is_mate {
+                    (self.token, has_mate) = (Some(token), of_two);
+                }
+            }
         }
         Ok(())
     }

@@ -7,7 +7,7 @@
 //! Call-IDs; it covers the flow, and a stolen one leads to the phone it was made for and nowhere else.
 
 use super::address::SocketId;
-use super::base64url::{decode, encode};
+use super::base64url::{decode, encode, value};
 use super::sign::{Call, Purpose, Signer, SigningKey};
 use crate::pool::BackendId;
 use std::net::{IpAddr, SocketAddr};
@@ -78,6 +78,12 @@ pub(super) enum BadToken {
 /// The hash of a From tag, keyed so that nobody can look for tags that collide.
 pub(super) fn from_tag_hash(signer: &Signer, number: u8, tag: &[u8]) -> u32 {
     signer.key(number).map_or(0, |key| key.sign(Purpose::FromTag, tag) as u32)
+}
+
+/// Whether a token, if it is one, stands in a double Record-Route. Its head has all of its first character
+/// but the side and the kind.
+pub(super) fn is_of_two(text: &[u8]) -> bool {
+    text.first().and_then(|first| value(*first)).is_some_and(|head| head & 3 != 0)
 }
 
 impl Token {

@@ -129,3 +129,42 @@ fn a_branch_that_fails_at_another_backend_is_no_result_of_the_call() {
     let ok = answer(&mut world, &first, "200 OK");
     assert_eq!(settled(&ok), Some(Settled::Call(CallResult::Ok)));
 }
+
+#[test]
+fn a_dialog_goes_past_a_proxy_that_wants_no_part_in_it() {
+    // 16.4, 16.12: two of our Record-Routes in a row are two passages
+    let two_sided = || World::two_sided();
+    for new in [World::new as fn() -> World, two_sided] {
+        let mut world = new();
+        let path = path_of_phone(&mut world);
+        let first = world.push(CLIENT, LISTENER, Request::default().to_string());
+        let source = first.forwarded_to().to_string();
+        let passed = passed_on(&first, "sip:bob@192.168.1.7", &path, "z9hG4bKproxy");
+        let second = world.push(&source, LISTENER, &passed);
+        let contact = "Contact: <sip:bob@192.168.1.7>\r\n";
+        let ok = world.push(PHONE, LISTENER, response(&second.text(), "200 OK", "bob", contact));
+        let ok = world.push(&source, PORT, taken_on(&ok));
+        assert_eq!((ok.forwarded_to(), world.proxy.dialogs()), (address(CLIENT), 1));
+        let bye = Request {
+            method: "BYE",
+            uri: "sip:bob@192.168.1.7",
+            to_tag: "bob",
+            cseq: 2,
+            extra: &routes_of_caller(&ok.text()),
+            ..Default::default()
+        };
+        let bye = world.push(CLIENT, LISTENER, bye.to_string());
+        assert_eq!(bye.forwarded_to(), address(PHONE), "the proxy knows of no dialog");
+        assert!(bye.rows("Route").is_empty());
+        assert_eq!(world.proxy.dialogs(), 0);
+        let bye = Request {
+            method: "BYE",
+            uri: "sip:alice@192.168.1.9",
+            from_tag: "bob",
+            to_tag: "alice-1",
+            extra: &routes_of_callee(&second.text()),
+            ..Default::default()
+        };
+        assert_eq!(world.push(PHONE, LISTENER, bye.to_string()).forwarded_to(), address(CLIENT));
+    }
+}
