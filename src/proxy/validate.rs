@@ -162,12 +162,12 @@ impl<'a> Request<'a> {
             .and_then(|value| call_id_of(self.message.bytes, value))
     }
 
-    /// `Supported: path` (RFC 3327 5.1).
+    /// `Supported: path` (RFC 3327 5.1), in any case (RFC 3261 7.3.1).
     pub(super) fn supports_path(&self) -> bool {
         let bytes = self.message.bytes;
         self.message
             .values(Header::Supported)
-            .any(|(_, value): (Row, Span)| value.of(bytes) == b"path")
+            .any(|(_, value): (Row, Span)| value.of(bytes).eq_ignore_ascii_case(b"path"))
     }
 }
 

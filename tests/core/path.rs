@@ -45,6 +45,7 @@ fn path_follows_its_setting() {
     for (mode, extra, expected) in [
         (PathMode::Supported, "", 0),
         (PathMode::Supported, "Supported: outbound, path\r\n", 1),
+        (PathMode::Supported, "k: PATH\r\n", 1),
         (PathMode::Supported, "k: pathology\r\n", 0),
         (PathMode::Off, "Supported: path\r\n", 0),
         (PathMode::Always, "", 1),
