@@ -219,7 +219,7 @@ impl Proxy {
                 self.pins.begin_attempt(key);
                 way.attempt = true;
             }
-            (true, Outcome::Refreshed, Routed::Pin | Routed::Replaced) => {
+            (true, Outcome::Refreshed, Routed::Pin | Routed::Policy | Routed::Replaced) => {
                 self.pins.repeat_attempt(key);
             }
             _ => {}

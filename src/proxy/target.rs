@@ -308,12 +308,26 @@ impl Chooser<'_> {
         Some(pinned.filter(is_there).unwrap_or(slot))
     }
 
-    /// The backend of the Call-ID's pin. A registration outlives its backend's health: it moves. A
-    /// transaction and a dialog do not (RFC 3261 16.11).
+    /// The backend of the Call-ID's pin. A transaction and a dialog stay with one that is down (RFC 3261
+    /// 16.11); a registration moves, and so does the next transaction outside a dialog: after a
+    /// challenge, or of a phone that sends all its requests with one Call-ID.
     fn pinned(&self, request: &Request<'_>) -> Option<BackendSlot> {
         let pin = self.proxy.pins.find(request.pin_key, self.now.seconds())?;
         let slot = self.pool.by_id(pin.backend)?;
-        let down = self.pool.backend(slot).spec.state == State::Down;
-        (!(down && pin.class == Class::Registration)).then_some(slot)
+        if self.pool.backend(slot).spec.state != State::Down {
+            return Some(slot);
+        }
+        let moves = match pin.class {
+            Class::Registration => true,
+            Class::Transaction => request.to_tag.is_none() && self.begins_transaction(request),
+            Class::Invite | Class::Dialog => false,
+        };
+        (!moves).then_some(slot)
+    }
+
+    /// Whether this is no retransmission, and nothing that belongs to another request.
+    fn begins_transaction(&self, request: &Request<'_>) -> bool {
+        !matches!(request.method, Method::Ack | Method::Cancel)
+            && self.key.is_some_and(|key| !self.proxy.transactions.has(key, self.now))
     }
 }

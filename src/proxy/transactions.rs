@@ -212,6 +212,11 @@ impl Transactions {
         self.slots.find(key).and_then(|at| self.slots.at(at).server())
     }
 
+    /// Whether a request is one that was forwarded already.
+    pub(super) fn has(&self, key: TransactionKey, now: Now) -> bool {
+        self.slots.find(key).is_some_and(|at| self.slots.at(at).is_live(now.seconds()))
+    }
+
     /// When the request was sent to the backend of an attempt; of one that was abandoned no more is
     /// known than when the request came. `None`: it is not tracked, or no more.
     pub(super) fn sent(&self, key: TransactionKey, backend: BackendId, now: Now) -> Option<Now> {

@@ -1,9 +1,11 @@
 //! Who gets a request: tokens, names, Replaces, pins, policy; and who may aim outside the pool.
 //! RFC 3261 16.4, 16.5, 16.11; RFC 3891, RFC 3911, RFC 4538.
 
-use crate::world::{LISTENER, PORT, Request, World, address, backends, response, settings};
+use crate::world::{
+    LISTENER, Outcome, PORT, Request, World, address, backends, response, settings,
+};
 use sipring::pool::State;
-use sipring::proxy::{Replaced, Routed, Verdict};
+use sipring::proxy::{CallResult, Forwarded, Replaced, Routed, Settled, Verdict};
 use std::net::SocketAddr;
 
 const CLIENT: &str = "192.0.2.9:40000";
@@ -80,6 +82,43 @@ fn a_transaction_is_not_rechosen_when_the_pool_changes() {
             "{method}"
         );
     }
+}
+
+#[test]
+fn the_next_transaction_leaves_a_backend_that_is_down_and_the_one_under_way_does_not() {
+    for (method, status) in
+        [("INVITE", "407 Auth"), ("OPTIONS", "200 OK"), ("REGISTER", "401 Auth")]
+    {
+        let mut settings = settings();
+        settings.failover.tries = 1;
+        let mut world = World::with(settings, backends());
+        let request = Request { method, ..Default::default() };
+        let first = world.push(CLIENT, LISTENER, request.to_string());
+        let to = first.forwarded_to();
+        let mut list = backends();
+        list.iter_mut().filter(|one| one.address == to).for_each(|one| one.state = State::Down);
+        world.publish(list);
+        let again = world.push(CLIENT, LISTENER, request.to_string());
+        assert_eq!(again.forwarded_to(), to, "{method}: a retransmission");
+        world.push(&to.to_string(), PORT, response(&first.text(), status, "x", ""));
+        let via = "SIP/2.0/UDP 192.0.2.9:5062;branch=z9hG4bKclient2;rport";
+        let extra = "Proxy-Authorization: x\r\n";
+        let next = Request { method, via, extra, cseq: 2, ..Default::default() }.to_string();
+        let next = world.push(CLIENT, LISTENER, next);
+        assert_ne!(next.forwarded_to(), to, "{method}");
+        if method == "INVITE" {
+            let ok = response(&next.text(), "200 OK", "x", "");
+            let ok = world.push(&next.forwarded_to().to_string(), PORT, ok);
+            assert!(settles_call(&ok), "it is the same attempt with another result");
+        }
+    }
+}
+
+fn settles_call(sent: &Outcome) -> bool {
+    let Verdict::Forward { kind: Forwarded::Response { settles, .. }, .. } = sent.verdict else {
+        panic!("no response: {:?}", sent.verdict)
+    };
+    matches!(settles, Some(Settled::Call(CallResult::Ok)))
 }
 
 #[test]
