@@ -8,7 +8,7 @@ mod operations;
 pub use crate::proxy::fuzz_token as token;
 pub use operations::operations;
 
-use crate::pool::{BackendSpec, Intake, Policy, Pool, State};
+use crate::pool::{BackendSpec, Policy, Pool, State};
 use crate::proxy::{
     Egress, FailoverSettings, Forwarded, Ingress, Key, Keys, LocalSocket, Now, PathMode, Proxy,
     Replaced, Role, Settings, Side, SocketIndex, Verdict, WORK,
@@ -122,14 +122,8 @@ fn address(text: &str) -> SocketAddr {
 
 fn pool(states: [State; 2]) -> Pool {
     let backend = |number: usize, state| BackendSpec {
-        name: format!("b{number}"),
-        address: address(&format!("10.1.0.{number}:5060")),
-        weight: 1,
         state,
-        sources: Vec::new(),
-        side: 0,
-        intake: Intake::default(),
-        up_since_ms: 0,
+        ..BackendSpec::new(&format!("b{number}"), address(&format!("10.1.0.{number}:5060")))
     };
     let backends = vec![backend(1, states[0]), backend(2, states[1])];
     Pool::build(backends, Policy::CALL_ID_HASH, 7).expect("a good pool")

@@ -2,8 +2,8 @@
 //! values that may never change.
 
 use sipring::pool::{
-    BackendId, BackendSlot, BackendSpec, CallHash, GroupIndex, GroupSpec, Intake, Policy, Pool,
-    PoolError, State, Turn,
+    BackendId, BackendSlot, BackendSpec, CallHash, GroupIndex, GroupSpec, Policy, Pool, PoolError,
+    State, Turn,
 };
 use std::net::SocketAddr;
 
@@ -28,16 +28,10 @@ const MAGLEV_EXTRA_MAX: f64 = 0.01;
 const TWINS: (&str, &str) = ("twin-171324", "twin-186928");
 
 fn spec(i: usize) -> BackendSpec {
-    BackendSpec {
-        name: format!("proxy-{i}"),
-        address: format!("10.{}.{}.{}:5060", i >> 16, i >> 8 & 255, i & 255).parse().unwrap(),
-        weight: 1,
-        state: State::Ready,
-        sources: Vec::new(),
-        side: 0,
-        intake: Intake::default(),
-        up_since_ms: 0,
-    }
+    BackendSpec::new(
+        &format!("proxy-{i}"),
+        format!("10.{}.{}.{}:5060", i >> 16, i >> 8 & 255, i & 255).parse().unwrap(),
+    )
 }
 
 fn specs(count: usize) -> Vec<BackendSpec> {

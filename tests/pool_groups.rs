@@ -9,14 +9,11 @@ const FIRST: GroupIndex = GroupIndex(0);
 
 fn spec(i: u16, intake: Intake) -> BackendSpec {
     BackendSpec {
-        name: format!("b{i}"),
-        address: format!("10.0.0.{}:5060", i + 1).parse().expect("an address"),
-        weight: 1,
-        state: State::Ready,
-        sources: Vec::new(),
-        side: 0,
         intake,
-        up_since_ms: 0,
+        ..BackendSpec::new(
+            &format!("b{i}"),
+            format!("10.0.0.{}:5060", i + 1).parse().expect("an address"),
+        )
     }
 }
 

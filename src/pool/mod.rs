@@ -156,6 +156,22 @@ pub struct BackendSpec {
     pub up_since_ms: u64,
 }
 
+impl BackendSpec {
+    /// A backend like any other: ready, of weight 1, with nothing of its own beside name and address.
+    pub fn new(name: &str, address: SocketAddr) -> Self {
+        Self {
+            name: name.to_owned(),
+            address,
+            weight: 1,
+            state: State::Ready,
+            sources: Vec::new(),
+            side: 0,
+            intake: Intake::default(),
+            up_since_ms: 0,
+        }
+    }
+}
+
 /// A backend of one snapshot.
 #[derive(Clone, Debug)]
 pub struct Backend {

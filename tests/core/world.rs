@@ -1,6 +1,6 @@
 //! A small world for whole datagrams: two listeners, three backends, and a shard to push them through.
 
-use sipring::pool::{BackendSpec, Intake, Policy, Pool, State};
+use sipring::pool::{BackendSpec, Policy, Pool};
 use sipring::proxy::{
     Egress, FailoverSettings, Ingress, Key, Keys, LocalSocket, Now, PathMode, Proxy, Replaced,
     Role, Settings, Side, SocketIndex, Verdict, WORK,
@@ -35,16 +35,7 @@ pub(crate) struct World {
 /// The backends `b1` to `b3` at 10.1.0.1 to 10.1.0.3, all reached over side 0.
 pub(crate) fn backends() -> Vec<BackendSpec> {
     (1..=3)
-        .map(|n| BackendSpec {
-            name: format!("b{n}"),
-            address: address(&format!("10.1.0.{n}:5060")),
-            weight: 1,
-            state: State::Ready,
-            sources: Vec::new(),
-            side: 0,
-            intake: Intake::default(),
-            up_since_ms: 0,
-        })
+        .map(|n| BackendSpec::new(&format!("b{n}"), address(&format!("10.1.0.{n}:5060"))))
         .collect()
 }
 

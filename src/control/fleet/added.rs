@@ -165,20 +165,14 @@ impl Fleet {
 mod tests {
     use super::super::PoolSpec;
     use super::*;
-    use crate::pool::{Intake, State};
+    use crate::pool::State;
 
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn spec(name: &str) -> BackendSpec {
         BackendSpec {
-            name: name.to_owned(),
-            address: "10.0.0.1:5060".parse().expect("an address"),
             weight: 4,
-            state: State::Ready,
-            sources: Vec::new(),
-            side: 0,
-            intake: Intake::default(),
-            up_since_ms: 0,
+            ..BackendSpec::new(name, "10.0.0.1:5060".parse().expect("an address"))
         }
     }
 

@@ -1,19 +1,13 @@
 //! What the administrator wants, and events.
 
 use super::*;
-use crate::pool::Intake;
 use std::time::Duration;
 
 pub(super) fn spec(name: &str, state: State) -> BackendSpec {
     BackendSpec {
-        name: name.to_owned(),
-        address: "10.0.0.1:5060".parse().expect("an address"),
         weight: 4,
         state,
-        sources: Vec::new(),
-        side: 0,
-        intake: Intake::default(),
-        up_since_ms: 0,
+        ..BackendSpec::new(name, "10.0.0.1:5060".parse().expect("an address"))
     }
 }
 

@@ -175,14 +175,10 @@ mod tests {
 
     fn spec(one: &BackendConfig) -> BackendSpec {
         BackendSpec {
-            name: one.name.clone(),
-            address: one.address,
             weight: one.weight,
             state: one.state,
-            sources: Vec::new(),
-            side: 0,
             intake: Intake { priority: 100, ..Intake::default() },
-            up_since_ms: 0,
+            ..BackendSpec::new(&one.name, one.address)
         }
     }
 

@@ -3,21 +3,18 @@
 use super::super::PoolSpec;
 use super::*;
 use crate::pool::health::Rules;
-use crate::pool::{BackendSpec, Intake, State};
+use crate::pool::{BackendSpec, State};
 
 const GOOD: Outcome = Outcome::Answered { status: 200, retry_after_s: None };
 
 /// Backends of these weights, watched by two good or two bad probes, from 0 ms on.
 fn fleet(weights: &[u16], change: impl FnOnce(&mut HealthConfig)) -> Fleet {
     let spec = |(number, weight): (usize, &u16)| BackendSpec {
-        name: format!("b{number}"),
-        address: SocketAddr::from(([10, 0, 0, number as u8], 5060)),
         weight: *weight,
-        state: State::Ready,
-        sources: Vec::new(),
-        side: 0,
-        intake: Intake::default(),
-        up_since_ms: 0,
+        ..BackendSpec::new(
+            &format!("b{number}"),
+            SocketAddr::from(([10, 0, 0, number as u8], 5060)),
+        )
     };
     let mut health = HealthConfig::default();
     health.rules = Rules { rise: 2, fall: 2, jitter_per_mille: 0, ..health.rules };
@@ -327,16 +324,8 @@ fn since_when_it_counts_as_up_stands_in_the_snapshot_and_outlives_a_reload() {
 
 /// Two pools of two: the second has a panic of its own, never probes, and starts nobody slowly.
 fn two_pools() -> Vec<PoolSpec> {
-    let spec = |name: &str| BackendSpec {
-        name: name.to_owned(),
-        address: SocketAddr::from(([10, 0, 0, name.len() as u8], 5060)),
-        weight: 1,
-        state: State::Ready,
-        sources: Vec::new(),
-        side: 0,
-        intake: Intake::default(),
-        up_since_ms: 0,
-    };
+    let spec =
+        |name: &str| BackendSpec::new(name, SocketAddr::from(([10, 0, 0, name.len() as u8], 5060)));
     let mut health = HealthConfig::default();
     health.rules = Rules { rise: 2, fall: 2, jitter_per_mille: 0, ..health.rules };
     let mut other = health.clone();
