@@ -179,7 +179,10 @@ fn no_policy_allocates_whatever_it_looks_at() {
         counted.world.pool = Pool::build_groups(&[group], vec![rule], 7).expect("a good pool");
         for numbers in [0..50, 50..70] {
             let World { proxy, pool, now, .. } = &mut counted.world;
-            proxy.set_elsewhere(*now, pool, |_| Load { calls: 1, ..Load::default() });
+            proxy.set_elsewhere(*now, pool, 0..pool.backends().len(), |_| Load {
+                calls: 1,
+                ..Load::default()
+            });
             numbers.for_each(|number| counted.call(number, "192.0.2.9:40000", LISTENER));
             while counted.world.proxy.take_changed().is_some() {}
             counted.arm();

@@ -12,7 +12,7 @@ use super::resolve::{self, Names};
 use super::{Failure, log, ports, prober, worker_settings};
 use crate::config::{BackendConfig, Config, Listener, PoolConfig};
 use crate::io::{diagnose, os};
-use crate::metrics::{Cell, Cells, Lookups, Metrics, Probes, Reloads, SocketDrops, Source};
+use crate::metrics::{Cell, Cells, Lookups, Metrics, Probes, Reloads, Roster, SocketDrops, Source};
 use crate::pool::{BackendId, BackendSpec, Load, Policy, Pool, PoolError};
 use crate::proxy::{Role, Settings};
 use crate::worker::{Answer, Plan, Workers};
@@ -26,7 +26,9 @@ use std::time::{Duration, SystemTime};
 pub struct Balancer {
     /// `None` once they have ended.
     workers: Mutex<Option<Workers>>,
-    pool: Arc<ArcSwap<Pool>>,
+    roster: Arc<ArcSwap<Roster>>,
+    /// Rosters of before: [`Balancer::look`] frees those that no worker has any more.
+    retired: Mutex<Vec<Arc<Roster>>>,
     /// Whoever changes it publishes what follows from it before letting go.
     pub(super) live: Mutex<Live>,
     pub(super) reloads: Arc<Reloads>,
@@ -102,11 +104,11 @@ impl Balancer {
         resolve::first(&config, &mut names, backends, &mut fleet, (&locals, &sockets), started);
         fleet.log_since(0);
         fleet.watch(prober::moment(), &mut prober::random);
-        let pool = Arc::new(ArcSwap::from_pointee(build(&fleet, &config, &config.binds())?));
+        let pool = build(&fleet, &config, &config.binds())?;
+        let roster = Arc::new(ArcSwap::from_pointee(Roster::new(pool, workers)));
         let settings =
             worker_settings::at_start(&config, &worker_settings::keys(&config)?, &sockets, sides);
-        let ids: Vec<_> = pool.load().backends().iter().map(|backend| backend.id).collect();
-        let cells: Vec<_> = (0..workers).map(|_| Arc::new(Cells::new(ids.clone()))).collect();
+        let cells: Vec<_> = (0..workers).map(|_| Arc::default()).collect();
         let reloads = Arc::new(Reloads::new(started));
         reloads.hash.set(config.agreement());
         let probes = Arc::new(Probes::default());
@@ -115,7 +117,7 @@ impl Balancer {
         let steering = Arc::new(Cell::default());
         let metrics = Metrics::new(Source {
             cells: cells.clone(),
-            pool: pool.clone(),
+            roster: roster.clone(),
             reloads: reloads.clone(),
             probes: probes.clone(),
             socket_drops: socket_drops.clone(),
@@ -129,7 +131,7 @@ impl Balancer {
         }
         let workers = Workers::start(Plan {
             settings: settings.clone(),
-            pool: pool.clone(),
+            roster: roster.clone(),
             cells: cells.clone(),
             receive_buffer: config.limits.receive_buffer,
             latency_budget: worker_settings::latency_budget(&config),
@@ -143,7 +145,8 @@ impl Balancer {
         let (workers, metrics) = (Mutex::new(Some(workers)), Arc::new(metrics));
         let balancer = Self {
             workers,
-            pool,
+            roster,
+            retired: Mutex::default(),
             live,
             reloads,
             cells,
@@ -181,6 +184,7 @@ impl Balancer {
     /// about once a second.
     pub fn look(&self) {
         self.close_left(SystemTime::now());
+        self.retired().retain(|roster| Arc::strong_count(roster) > 1);
         self.observe(|fleet, now| fleet.look(&|id| self.calls_on(id), now));
         self.reloads.drift.set(self.with_fleet(|fleet| fleet.drift()) as u64);
         let mut drops = self.kernel_drops.lock().unwrap_or_else(PoisonError::into_inner);
@@ -221,16 +225,13 @@ impl Balancer {
 
     /// Calls on a backend, confirmed or still being set up, as the workers said last.
     pub fn calls_on(&self, id: BackendId) -> u64 {
-        let of_worker =
-            |cells: &Arc<Cells>| cells.backends.of(id).map_or(0, |cells| cells.calls.value());
-        self.cells.iter().map(of_worker).sum()
+        self.roster().of(id).map(|cells| cells.calls.value()).sum()
     }
 
     /// What a backend has to do, as the workers said last.
     pub(super) fn load_of(&self, id: BackendId) -> Load {
         let now_s = (os::now_ms() / 1000) as u32; // the second that the workers name
-        let of_worker = |cells: &Arc<Cells>| cells.backends.of(id).map(|of| of.load(now_s));
-        self.cells.iter().filter_map(of_worker).fold(Load::default(), Load::and)
+        self.roster().of(id).map(|cells| cells.load(now_s)).fold(Load::default(), Load::and)
     }
 
     /// Calls in all, confirmed or still being set up, as the workers said last.
@@ -279,20 +280,22 @@ impl Balancer {
         })
     }
 
-    /// Gives the workers another pool, with cells for every backend in it.
+    /// Gives the workers another pool.
     pub(super) fn publish(&self, pool: Pool) {
-        let ids: Vec<_> = pool.backends().iter().map(|backend| backend.id).collect();
-        self.cells.iter().for_each(|cells| cells.backends.add(ids.iter().copied()));
-        self.pool.store(Arc::new(pool));
-        self.cells.iter().for_each(|cells| cells.backends.keep(&ids));
+        let next = Arc::new(self.roster().followed_by(pool));
+        self.retired().push(self.roster.swap(next));
+    }
+
+    fn retired(&self) -> MutexGuard<'_, Vec<Arc<Roster>>> {
+        self.retired.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn live(&self) -> MutexGuard<'_, Live> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn shared_pool(&self) -> &Arc<ArcSwap<Pool>> {
-        &self.pool
+    pub(super) fn shared_roster(&self) -> &Arc<ArcSwap<Roster>> {
+        &self.roster
     }
 
     /// Gives the workers other settings.
@@ -326,7 +329,12 @@ impl Balancer {
 
     /// The pool of the moment.
     pub fn pool(&self) -> Arc<Pool> {
-        self.pool.load_full()
+        Arc::clone(self.roster().pool())
+    }
+
+    /// The same with what each worker counts.
+    pub(super) fn roster(&self) -> Arc<Roster> {
+        self.roster.load_full()
     }
 
     /// The counters of each worker.

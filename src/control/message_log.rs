@@ -7,7 +7,7 @@
 use super::{Balancer, Failure};
 use crate::config::{Config, MessageLogConfig};
 use crate::io::os;
-use crate::pool::Pool;
+use crate::metrics::Roster;
 use crate::worker::{Line, Lines, LogRule, Workers, log_pen};
 use arc_swap::ArcSwap;
 use serde::Serialize;
@@ -105,11 +105,11 @@ impl MessageLog {
         &mut self,
         change: LogChange,
         workers: &Workers,
-        pool: &Arc<ArcSwap<Pool>>,
+        roster: &Arc<ArcSwap<Roster>>,
     ) {
         let thread = match &self.0 {
             Some(thread) => thread,
-            None => match start(Arc::clone(pool)) {
+            None => match start(Arc::clone(roster)) {
                 Ok(thread) => self.0.insert(thread),
                 Err(error) => {
                     tracing::error!("no message log: its thread cannot be started: {error}");
@@ -180,7 +180,7 @@ impl Balancer {
 
     pub(super) fn change_message_log(&self, change: Option<LogChange>) {
         if let (Some(change), Some(workers)) = (change, &*self.workers()) {
-            self.message_log().change(change, workers, self.shared_pool());
+            self.message_log().change(change, workers, self.shared_roster());
         }
     }
 
@@ -194,13 +194,13 @@ impl Balancer {
     }
 }
 
-fn start(pool: Arc<ArcSwap<Pool>>) -> io::Result<Thread> {
+fn start(roster: Arc<ArcSwap<Roster>>) -> io::Result<Thread> {
     let (sender, orders) = channel();
     let (ending, end) = channel();
     let node = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let mut writer = Writer {
         node: node.trim().to_owned(),
-        pool,
+        roster,
         rings: Vec::new(),
         file: None,
         chunk: Vec::with_capacity(CHUNK_SIZE_MAX),
@@ -222,7 +222,7 @@ fn start(pool: Arc<ArcSwap<Pool>>) -> io::Result<Thread> {
 struct Writer {
     node: String,
     /// For the backends' names.
-    pool: Arc<ArcSwap<Pool>>,
+    roster: Arc<ArcSwap<Roster>>,
     /// With the number of the worker.
     rings: Vec<(usize, Lines)>,
     file: Option<File>,
@@ -290,7 +290,8 @@ impl Writer {
 
     fn render(&mut self, worker: usize, line: &Line, started: SystemTime) {
         let at = started + Duration::from_micros(line.us);
-        let pool = self.pool.load();
+        let roster = self.roster.load();
+        let pool = roster.pool();
         let backend = line.backend.and_then(|id| pool.by_id(id)).map(|slot| pool.backend(slot));
         let shown = Shown {
             ts: at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as f64 / 1000.0,

@@ -10,7 +10,7 @@ use super::probe::{Ended, Question, probe};
 use super::runtime::{Runtime, spawn, with};
 use super::{Balancer, Failure, resolve};
 use crate::io::os;
-use crate::metrics::{BackendOutcome, Cells, ProbeFigures};
+use crate::metrics::{BackendOutcome, ProbeFigures, Roster};
 use crate::pool::BackendId;
 use crate::pool::health::Traffic;
 use std::collections::HashMap;
@@ -120,9 +120,10 @@ impl Watch<'_> {
     fn look(&mut self, fleet: &Fleet) -> Vec<(BackendId, Traffic)> {
         let mut all = HashMap::with_capacity(fleet.members().len());
         let mut news = Vec::new();
+        let roster = self.balancer.roster();
         for member in fleet.members() {
             let id = BackendId::of_name(&member.spec.name);
-            let now = met(self.balancer.cells(), id, member.up_since_ms());
+            let now = met(&roster, id, member.up_since_ms());
             let new = now.since(&self.met.remove(&id).unwrap_or_default());
             all.insert(id, now);
             if new != Traffic::default() {
@@ -183,9 +184,9 @@ impl Met {
 }
 
 /// What requests have met at this backend, by all workers.
-fn met(cells: &[Arc<Cells>], id: BackendId, up_since_ms: u64) -> Met {
+fn met(roster: &Roster, id: BackendId, up_since_ms: u64) -> Met {
     let mut met = Met { up_since_ms, ..Met::default() };
-    for of in cells.iter().filter_map(|cells| cells.backends.of(id)) {
+    for of in roster.of(id) {
         met.good += of.outcomes[BackendOutcome::Answered as usize].value();
         met.bad += u64::from(of.against(up_since_ms));
         met.retry_afters.push((of.retry_afters.value(), of.retry_after_s.value()));

@@ -2,7 +2,7 @@
 
 use super::Balancer;
 use super::fleet::{Event, Known, Member};
-use crate::metrics::{Cell, Cells};
+use crate::metrics::{Cell, Cells, Roster};
 use crate::pool::{BackendId, Pool, State};
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -134,9 +134,10 @@ pub(super) struct Meter {
 impl Meter {
     /// The balancer now.
     pub(super) fn read(&mut self, balancer: &Balancer, ready: bool) -> Snapshot {
-        let pool = balancer.pool();
+        let roster = balancer.roster();
+        let pool = roster.pool();
         let cells: Vec<&Cells> = balancer.cells().iter().map(AsRef::as_ref).collect();
-        let sample = Sample::take(&cells, &pool, Instant::now());
+        let sample = Sample::take(&cells, &roster, Instant::now());
         let (last, first) = (self.samples.back(), self.samples.front());
         let now = SystemTime::now();
         let snapshot = Snapshot {
@@ -152,7 +153,7 @@ impl Meter {
                 pins_max: balancer.pins_max() as u64,
             },
             backends: balancer
-                .with_fleet(|fleet| backend_rows(fleet.members(), &pool, last, &sample)),
+                .with_fleet(|fleet| backend_rows(fleet.members(), pool, last, &sample)),
             workers: worker_rows(&cells, last, first, &sample),
             events: balancer.with_fleet(|fleet| event_rows(fleet.events())),
         };
@@ -165,8 +166,9 @@ impl Meter {
 }
 
 impl Sample {
-    fn take(cells: &[&Cells], pool: &Pool, at: Instant) -> Self {
-        let backends = pool.backends().iter();
+    fn take(cells: &[&Cells], roster: &Roster, at: Instant) -> Self {
+        let requests = |id| roster.of(id).map(|cells| cells.requests.value()).sum();
+        let backends = roster.pool().backends().iter();
         let workers = cells.iter().map(|cells| WorkerSample {
             cpu_ns: cells.cpu_ns.value(),
             received: cells.datagrams_received.value(),
@@ -176,7 +178,7 @@ impl Sample {
         Self {
             at,
             totals: totals(cells),
-            backends: backends.map(|one| (one.id, requests_of(cells, one.id))).collect(),
+            backends: backends.map(|one| (one.id, requests(one.id))).collect(),
             workers: workers.collect(),
         }
     }
@@ -305,12 +307,6 @@ fn event_rows<'a>(events: impl DoubleEndedIterator<Item = &'a Event>) -> Vec<Eve
         who: event.who.to_string(),
     };
     events.rev().take(EVENTS_SHOWN).map(row).collect()
-}
-
-/// Cells outlive pools, so the identity is what counts.
-fn requests_of(cells: &[&Cells], id: BackendId) -> u64 {
-    let of_worker = |cells: &&Cells| cells.backends.of(id).map(|of| of.requests.value());
-    cells.iter().filter_map(of_worker).sum()
 }
 
 fn told<T>(known: &Known<T>, text: impl Fn(&T) -> String) -> Told {

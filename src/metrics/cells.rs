@@ -2,14 +2,11 @@
 
 use super::status_codes;
 use super::times::Times;
-use crate::pool::{BackendId, Load};
+use crate::pool::Load;
 use crate::proxy::{
     Absorb, Answer, CallResult, Drop, FailoverCause, Method, RegistrationResult, Routed,
     TokenResult,
 };
-use arc_swap::ArcSwap;
-use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A counter or gauge with one writer. Readers may see it a moment late, never torn.
@@ -183,55 +180,6 @@ impl BackendCells {
     }
 }
 
-/// The cells of every backend, by identity. The control thread makes room in it before it publishes
-/// a pool with new backends; the worker looks its cells up once a pool and then writes to them
-/// directly.
-#[derive(Debug, Default)]
-pub struct BackendTable(ArcSwap<ByIdentity>);
-
-/// Cells by the identity of their backend.
-pub type ByIdentity = HashMap<BackendId, Arc<BackendCells>, ahash::RandomState>;
-
-impl BackendTable {
-    fn with(self, ids: impl IntoIterator<Item = BackendId>) -> Self {
-        self.add(ids);
-        self
-    }
-
-    /// The cells of a backend.
-    pub fn of(&self, id: BackendId) -> Option<Arc<BackendCells>> {
-        self.0.load().get(&id).cloned()
-    }
-
-    /// All cells as they are now: for who looks for many.
-    pub fn all(&self) -> Arc<ByIdentity> {
-        self.0.load_full()
-    }
-
-    /// Makes room for these; those that are there keep their counts. Where nothing is missing, nothing is
-    /// written that a worker reads.
-    pub fn add(&self, ids: impl IntoIterator<Item = BackendId>) {
-        let table = self.0.load();
-        let missing: Vec<_> = ids.into_iter().filter(|id| !table.contains_key(id)).collect();
-        if !missing.is_empty() {
-            let mut table = ByIdentity::clone(&table);
-            table.extend(missing.into_iter().map(|id| (id, Arc::default())));
-            self.0.store(Arc::new(table));
-        }
-    }
-
-    /// Forgets all but these. A worker that still writes to other ones does so unseen.
-    pub fn keep(&self, ids: &[BackendId]) {
-        let kept: std::collections::HashSet<_, ahash::RandomState> = ids.iter().collect();
-        let table = self.0.load();
-        if !table.keys().all(|id| kept.contains(id)) {
-            let mut table = ByIdentity::clone(&table);
-            table.retain(|id, _| kept.contains(id));
-            self.0.store(Arc::new(table));
-        }
-    }
-}
-
 /// The counters of one worker. Written by that worker alone, read by the scrape.
 #[derive(Debug)]
 #[repr(align(128))]
@@ -258,8 +206,6 @@ pub struct Cells {
     pub responses: [Cell; 6],
     /// Responses forwarded, by status code.
     pub response_codes: [Cell; status_codes::PLACES],
-    /// What concerns one backend.
-    pub backends: BackendTable,
     /// Our own answers, by reason.
     pub answers: [Cell; Answer::ALL.len()],
     /// Absorbed, by reason.
@@ -329,9 +275,9 @@ pub struct Cells {
     pub calls: Cell,
 }
 
-impl Cells {
-    /// Cells for a worker that knows these backends, all at 0: every series exists from the start.
-    pub fn new(backend_ids: Vec<BackendId>) -> Self {
+impl Default for Cells {
+    /// All at 0.
+    fn default() -> Self {
         let zero = Cell::default;
         Self {
             datagrams_received: zero(),
@@ -345,7 +291,6 @@ impl Cells {
             registrations: Default::default(),
             responses: Default::default(),
             response_codes: std::array::from_fn(|_| zero()),
-            backends: BackendTable::default().with(backend_ids),
             answers: std::array::from_fn(|_| zero()),
             absorbed: std::array::from_fn(|_| zero()),
             dropped: std::array::from_fn(|_| zero()),
@@ -430,22 +375,5 @@ mod tests {
         assert_eq!((cells.against(before), cells.against(after)), (2, 0));
         cells.speak_against(7500, after);
         assert_eq!((cells.against(before), cells.against(after)), (0, 1));
-    }
-
-    #[test]
-    fn a_backend_keeps_its_counts_while_others_come_and_go() {
-        let [a, b] = [1, 2].map(BackendId);
-        let table = Cells::new(vec![a]).backends;
-        let held = table.of(a).unwrap();
-        held.requests.add(3);
-        table.add([a, b]);
-        held.requests.add(4);
-        assert_eq!(table.of(a).map(|cells| cells.requests.value()), Some(7));
-        assert_eq!(table.of(b).map(|cells| cells.requests.value()), Some(0));
-        table.keep(&[b]);
-        assert!(table.of(a).is_none() && table.of(b).is_some());
-        held.requests.increment();
-        table.add([a]);
-        assert_eq!(table.of(a).map(|cells| cells.requests.value()), Some(0), "it begins anew");
     }
 }

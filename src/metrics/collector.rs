@@ -6,10 +6,10 @@
 use super::cells::BUCKETS_NS;
 use super::declared::{self, Kind, Metric, dropped};
 use super::{
-    BackendCells, BackendOutcome, Cell, Cells, Lookups, ProbeFigures, Probes, Reloads, SocketDrops,
-    status_codes,
+    BackendCells, BackendOutcome, Cell, Cells, Lookups, ProbeFigures, Probes, Reloads, Roster,
+    SocketDrops, status_codes,
 };
-use crate::pool::{Backend, Pool, State};
+use crate::pool::{Backend, State};
 use crate::proxy::{
     Absorb, Answer, CallResult, Drop, FailoverCause, Method, RegistrationResult, Routed,
     TokenResult,
@@ -30,8 +30,8 @@ const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "6xx"];
 pub struct Source {
     /// One per worker, in their order.
     pub cells: Vec<Arc<Cells>>,
-    /// The pool of the moment: names, states and weights of the backends.
-    pub pool: Arc<ArcSwap<Pool>>,
+    /// The backends of the moment: names, states and weights, and what is counted of each.
+    pub roster: Arc<ArcSwap<Roster>>,
     /// What became of reloads.
     pub reloads: Arc<Reloads>,
     /// The health of the backends.
@@ -227,21 +227,24 @@ impl Scrape {
     }
 
     fn backends(&self) -> Vec<MetricFamily> {
-        let pool = self.source.pool.load();
-        let backends = || pool.backends().iter();
+        let roster = self.source.roster.load();
+        let backends = || roster.pool().backends().iter();
         let name = |backend: &Backend| backend.spec.name.clone();
+        let sum = |backend: &Backend, cell: &dyn Fn(&BackendCells) -> &Cell| {
+            roster.of(backend.id).map(|cells| cell(cells).value()).sum::<u64>() as f64
+        };
         let of_each = |cell: fn(&BackendCells) -> &Cell| {
-            backends().map(move |one| (vec![name(one)], self.of_backend(one, cell)))
+            backends().map(move |one| (vec![name(one)], sum(one, &cell)))
         };
         let outcomes = backends().flat_map(|backend| {
             BackendOutcome::ALL.map(|outcome| {
-                let value = self.of_backend(backend, |cells| &cells.outcomes[outcome as usize]);
+                let value = sum(backend, &|cells| &cells.outcomes[outcome as usize]);
                 (vec![name(backend), outcome.label().to_owned()], value)
             })
         });
         let responses = backends().flat_map(|backend| {
             CLASSES.iter().enumerate().map(move |(class, label)| {
-                let value = self.of_backend(backend, |cells| &cells.responses[class]);
+                let value = sum(backend, &|cells| &cells.responses[class]);
                 (vec![backend.spec.name.clone(), (*label).to_owned()], value)
             })
         });
@@ -265,15 +268,9 @@ impl Scrape {
         ]
     }
 
-    /// The sum over the workers of one cell of a backend.
-    fn of_backend(&self, backend: &Backend, cell: impl Fn(&BackendCells) -> &Cell) -> f64 {
-        let of_worker =
-            |cells: &Arc<Cells>| cells.backends.of(backend.id).map_or(0, |of| cell(&of).value());
-        self.source.cells.iter().map(of_worker).sum::<u64>() as f64
-    }
-
     fn health(&self) -> Vec<MetricFamily> {
-        let pool = self.source.pool.load();
+        let roster = self.source.roster.load();
+        let pool = roster.pool();
         let of_each = |metric, value: fn(&ProbeFigures) -> f64| {
             let sample = |backend: &Backend| {
                 (vec![backend.spec.name.clone()], value(&self.source.probes.of(backend.id)))

@@ -6,6 +6,7 @@ pub mod declared;
 mod lookups;
 mod probes;
 mod reloads;
+mod roster;
 mod socket_drops;
 pub mod status_codes;
 pub mod times;
@@ -16,6 +17,7 @@ pub use declared::{Kind, Metric};
 pub use lookups::Lookups;
 pub use probes::{ProbeFigures, Probes};
 pub use reloads::Reloads;
+pub use roster::Roster;
 pub use socket_drops::SocketDrops;
 
 /// The Content-Type of [`Metrics::text`]: the text exposition format, version 0.0.4.

@@ -11,7 +11,7 @@ use crate::limits::BACKENDS_MAX;
 use crate::pool::{BackendId, Load};
 
 /// Backends that are counted one by one.
-const BACKENDS_COUNTED: usize = 2 * BACKENDS_MAX;
+pub(super) const BACKENDS_COUNTED: usize = 2 * BACKENDS_MAX;
 
 /// Places to look for them: half of them stay empty, so that a look is short.
 const PLACES: usize = 2 * BACKENDS_COUNTED;

@@ -1,57 +1,65 @@
 //! What each backend of the pool has to do, over all workers: what a choice looks at.
 //!
-//! A table by slot. It stays right over every swap that leaves the slots as they were
-//! ([`Pool::layout`]), so that no message pays for it.
+//! Slots are looked up by a table that stays right over every swap that leaves the slots as they were
+//! ([`Pool::layout`]), so that no message pays for it. What the other shards have is kept by identity,
+//! like what this one has: it outlives the pool that it was told with.
 
 use super::Now;
-use super::counts::Counts;
+use super::counts::{BACKENDS_COUNTED, Counts};
 use crate::limits::BACKENDS_MAX;
 use crate::pool::{BackendSlot, Load, Loads, Pool};
+use std::ops::Range;
 
 /// The table.
 #[derive(Debug)]
 pub(super) struct Board {
     /// [`Pool::layout`] of the pool that it is laid out for.
     layout: Option<u64>,
-    places: Vec<Place>,
-    /// The second in which `elsewhere` was told.
-    told_s: u32,
+    /// The number of each slot's counter in this shard.
+    counters: Vec<Option<u16>>,
+    /// By the number of the counter.
+    elsewhere: Box<[Elsewhere]>,
 }
 
-/// What is known of the backend in one slot.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    /// Its counter in this shard.
-    counter: Option<u16>,
-    /// What the other shards have of it.
-    elsewhere: Load,
+/// What the other shards have of a backend.
+#[derive(Clone, Copy, Debug, Default)]
+struct Elsewhere {
+    load: Load,
+    /// The second in which it was told.
+    told_s: u32,
 }
 
 impl Board {
     pub(super) fn new() -> Self {
-        let mut places = vec![Place { counter: None, elsewhere: Load::default() }; BACKENDS_MAX];
-        places.clear(); // and its memory has been written to
-        Self { layout: None, places, told_s: 0 }
+        let mut counters = vec![Some(0); BACKENDS_MAX];
+        counters.clear(); // and its memory has been written to
+        // The shared counter has number 0.
+        let elsewhere = vec![Elsewhere { told_s: 1, ..Elsewhere::default() }; BACKENDS_COUNTED + 1];
+        Self { layout: None, counters, elsewhere: elsewhere.into() }
     }
 
-    /// Lays the table out for a pool; what the other shards have is 0 until it is told.
+    /// Lays the table out for a pool.
     #[inline]
     pub(super) fn follow(&mut self, pool: &Pool, counts: &mut Counts) {
         if self.layout != Some(pool.layout()) {
             self.layout = Some(pool.layout());
-            self.places.clear();
-            self.places.extend(pool.backends().iter().map(|backend| Place {
-                counter: counts.number(backend.id),
-                elsewhere: Load::default(),
-            }));
+            self.counters.clear();
+            self.counters.extend(pool.backends().iter().map(|backend| counts.number(backend.id)));
         }
     }
 
-    /// What the other shards have, for every slot of the pool that was followed.
-    pub(super) fn tell(&mut self, elsewhere: impl Fn(BackendSlot) -> Load, now: Now) {
-        self.told_s = now.seconds();
-        for (slot, place) in self.places.iter_mut().enumerate() {
-            place.elsewhere = elsewhere(BackendSlot(slot as u16));
+    /// What the other shards have, for slots of the pool that was followed.
+    pub(super) fn tell(
+        &mut self,
+        slots: Range<usize>,
+        elsewhere: impl Fn(BackendSlot) -> Load,
+        now: Now,
+    ) {
+        for (slot, counter) in slots.clone().zip(self.counters.get(slots).into_iter().flatten()) {
+            if let Some(counter) = counter {
+                let load = elsewhere(BackendSlot(slot as u16));
+                self.elsewhere[usize::from(*counter)] = Elsewhere { load, told_s: now.seconds() };
+            }
         }
     }
 }
@@ -68,15 +76,14 @@ pub(super) struct LoadsNow<'a> {
 impl Loads for LoadsNow<'_> {
     #[inline]
     fn of(&self, slot: BackendSlot) -> Load {
-        let Some(place) = self.board.places.get(usize::from(slot.0)) else {
+        let Some(Some(counter)) = self.board.counters.get(usize::from(slot.0)) else {
             return Load::default();
         };
-        let own = place.counter.map_or(Load::default(), |at| self.counts.load(at, self.now));
-        let mut elsewhere = place.elsewhere;
-        if self.board.told_s != self.now.seconds() {
-            elsewhere.calls_begun = 0;
+        let Elsewhere { mut load, told_s } = self.board.elsewhere[usize::from(*counter)];
+        if told_s != self.now.seconds() {
+            load.calls_begun = 0;
         }
-        own.and(elsewhere)
+        self.counts.load(*counter, self.now).and(load)
     }
 
     fn for_call(&self) -> bool {

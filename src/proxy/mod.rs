@@ -66,6 +66,7 @@ use rewrite::Edits;
 use route::Routes;
 use sign::Signer;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use sweep::Hands;
 use transactions::Transactions;
@@ -358,16 +359,22 @@ impl Proxy {
         self.pins.counts_mut().take_changed()
     }
 
-    /// Tells what the other shards have of each backend in this pool, where policies and caps are of
-    /// them all. It holds until it is told again, or the pool's slots change; calls begun, until the
-    /// second ends.
-    pub fn set_elsewhere(&mut self, now: Now, pool: &Pool, of: impl Fn(BackendSlot) -> Load) {
+    /// Tells what the other shards have of the backends in these slots of the pool, where policies and caps
+    /// are of them all. It holds until it is told again; calls begun, until the second ends. A range
+    /// that is not of this pool tells nothing.
+    pub fn set_elsewhere(
+        &mut self,
+        now: Now,
+        pool: &Pool,
+        slots: Range<usize>,
+        of: impl Fn(BackendSlot) -> Load,
+    ) {
         self.board.follow(pool, self.pins.counts_mut());
-        self.board.tell(of, now);
+        self.board.tell(slots, of, now);
     }
 
     /// Where the pins stand, as addresses: for huge pages. That memory has been written to.
-    pub fn memory(&self) -> std::ops::Range<usize> {
+    pub fn memory(&self) -> Range<usize> {
         self.pins.memory()
     }
 

@@ -1,24 +1,35 @@
-//! What a worker knows of each backend of the pool: its cell, how busy it is, its connected socket.
+//! What a worker knows of each backend of the pool: its cells, how busy it is, its connected socket.
 //!
 //! A send on a connected socket costs the kernel a sixth less, and brings ICMP errors home. A worker
 //! opens one from its own port to each backend that it has sent [`CONNECT_AFTER`] requests, for the
 //! first [`CONNECTIONS_MAX`] of them. On a listener it must not: connected sockets would take
 //! datagrams past the group that shares the listener.
+//!
+//! Nothing here walks all backends in one turn: there may be thousands, and messages wait meanwhile.
 
-use super::core::Core;
+use super::core::Counts;
 use crate::io::FileIndex;
-use crate::metrics::{BackendCells, BackendOutcome, Cells};
-use crate::pool::{BackendId, BackendSlot, Group, Load, Pool};
+use crate::limits::BACKENDS_MAX;
+use crate::metrics::{BackendCells, BackendOutcome, Roster};
+use crate::pool::{BackendSlot, Group, Load};
 use crate::proxy::{Egress, Now, SocketIndex, Timing};
-use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 /// Requests to a backend before it gets a connected socket.
 pub(super) const CONNECT_AFTER: u32 = 64;
 
-/// From one look at the other workers' loads to the next, microseconds.
+/// From one look at the other workers' loads to the next, microseconds, where it takes one turn.
 const LOOK_US: u64 = 1000;
+
+/// Cells of other workers that are looked at in a turn: some microseconds.
+const LOOKS_PER_TURN: usize = 256;
+
+/// Backends whose gauges are refreshed in a turn.
+const REFRESHED_PER_TURN: usize = 128;
+
+/// Backends of which other workers are told in a turn; of the others with the next ones.
+const TOLD_PER_TURN: usize = 256;
 
 /// Connected sockets of a worker.
 pub(super) const CONNECTIONS_MAX: usize = 64;
@@ -52,32 +63,32 @@ enum State {
     TurnedAway,
 }
 
-#[derive(Debug)]
-struct Entry {
-    id: BackendId,
-    /// The control thread makes them before it publishes a pool.
-    cells: Option<Arc<BackendCells>>,
-    /// [`crate::pool::BackendSpec::up_since_ms`].
-    up_since_ms: u64,
+/// How requests go to the backend in one slot.
+#[derive(Clone, Copy, Debug, Default)]
+struct Way {
+    /// Since this roster was taken over.
     requests: u32,
-    /// Of the other workers, where a group goes by loads.
-    elsewhere: Vec<Arc<BackendCells>>,
     connection: Option<u8>,
-    /// It stays without a connected socket as long as this pool is used.
+    /// It stays without a connected socket as long as this roster is used.
     unconnected: bool,
 }
 
-/// The backends of the pool that the worker has seen last.
+/// The backends of the roster that the worker has seen last.
 #[derive(Debug)]
 pub(super) struct Backends {
-    cells: Arc<Cells>,
-    /// Of the other workers.
-    others: Vec<Arc<Cells>>,
-    /// A group of the pool goes by loads, of which others have a part.
+    roster: Arc<Roster>,
+    /// This worker's number.
+    worker: usize,
+    /// By slot.
+    ways: Vec<Way>,
+    /// A group of the pool goes by loads, of which other workers have a part.
     exchanges: bool,
-    /// When the others' part was looked at last.
-    looked: Now,
-    entries: Vec<Entry>,
+    /// The slot that is looked at next, in a look at the others' parts that is not over.
+    looking: Option<usize>,
+    /// When the next look at them begins.
+    look_due: Now,
+    /// The slot that is refreshed next, as long as gauges are to be.
+    refreshing: Option<usize>,
     connections: [Option<Connection>; CONNECTIONS_MAX],
     /// The file of the first connection; those before it are the local sockets.
     first_file: u32,
@@ -85,82 +96,48 @@ pub(super) struct Backends {
 
 impl Backends {
     /// For a worker whose table of files has its local sockets first.
-    pub(super) fn new(
-        cells: Arc<Cells>,
-        others: Vec<Arc<Cells>>,
-        local_sockets: usize,
-        pool: &Pool,
-    ) -> Self {
+    pub(super) fn new(worker: usize, local_sockets: usize, roster: Arc<Roster>) -> Self {
         let mut backends = Self {
-            cells,
-            others,
+            roster: Arc::clone(&roster),
+            worker,
+            ways: Vec::with_capacity(BACKENDS_MAX),
             exchanges: false,
-            looked: Now { us: 0 },
-            entries: Vec::new(),
+            looking: None,
+            look_due: Now { us: 0 },
+            refreshing: None,
             connections: [const { None }; CONNECTIONS_MAX],
             first_file: local_sockets as u32,
         };
-        backends.follow(pool, pool);
+        backends.follow(roster);
         backends
     }
 
-    /// Takes over another pool from the one before. Returns the files of the connections whose backend is
-    /// gone: their receives are to be cancelled.
-    ///
-    /// Of a backend that stays, the cells are only compared, never taken again: the control thread and the
-    /// other workers have them too, and a thousand shared counters to raise and lower would hold up the turn.
-    pub(super) fn follow(&mut self, before: &Pool, pool: &Pool) -> Vec<FileIndex> {
-        let gone = self.close_those_without_backend(pool);
-        let by_loads = pool.groups().iter().any(Group::asks_for_loads);
-        let exchanges = by_loads && !self.others.is_empty();
-        let exchanged = std::mem::replace(&mut self.exchanges, exchanges);
-        self.looked = Now { us: 0 };
-        let own = self.cells.backends.all();
-        let others: Vec<_> = match exchanges {
-            true => self.others.iter().map(|one| one.backends.all()).collect(),
-            false => Vec::new(),
-        };
-        let open = self.open_by_peer();
-        let mut entries = std::mem::take(&mut self.entries);
-        let entry = |(place, backend): (usize, &crate::pool::Backend)| {
-            let cells = own.get(&backend.id);
-            // Most stand where they stood.
-            let slot = match entries.get(place) {
-                Some(entry) if entry.id == backend.id => Some(place),
-                _ => before.by_id(backend.id).map(|slot| usize::from(slot.0)),
-            };
-            let stays = slot.and_then(|slot| entries.get_mut(slot)).filter(|entry| {
-                let same = entry.cells.as_ref().zip(cells).is_some_and(|(a, b)| Arc::ptr_eq(a, b));
-                same && exchanged == exchanges
-            });
-            let (cells, elsewhere) = match stays {
-                // All workers' cells of a backend are made and forgotten together.
-                Some(entry) => (entry.cells.take(), std::mem::take(&mut entry.elsewhere)),
-                None => {
-                    let elsewhere = others.iter().filter_map(|one| one.get(&backend.id));
-                    (cells.cloned(), elsewhere.cloned().collect())
-                }
-            };
-            Entry {
-                id: backend.id,
-                cells,
-                up_since_ms: backend.spec.up_since_ms,
-                requests: 0,
-                elsewhere,
-                connection: open.get(&backend.spec.address).copied(),
-                unconnected: false,
-            }
-        };
-        self.entries = pool.backends().iter().enumerate().map(entry).collect();
-        gone
+    /// Whether this is the roster that was taken over last.
+    #[inline]
+    pub(super) fn has(&self, roster: &Arc<Roster>) -> bool {
+        Arc::ptr_eq(&self.roster, roster)
     }
 
-    fn close_those_without_backend(&mut self, pool: &Pool) -> Vec<FileIndex> {
+    /// Takes over another roster. Returns the files of the connections whose backend is gone: their
+    /// receives are to be cancelled.
+    pub(super) fn follow(&mut self, roster: Arc<Roster>) -> Vec<FileIndex> {
+        self.roster = roster;
+        let pool = self.roster.pool();
+        self.ways.clear();
+        self.ways.resize(pool.backends().len(), Way::default());
+        let by_loads = pool.groups().iter().any(Group::asks_for_loads);
+        self.exchanges = by_loads && self.roster.workers() > 1;
+        (self.looking, self.look_due) = (None, Now { us: 0 });
+        self.refreshing = self.refreshing.map(|_| 0); // slots are others now
+        self.close_those_without_backend()
+    }
+
+    fn close_those_without_backend(&mut self) -> Vec<FileIndex> {
         let mut gone = Vec::new();
         for (place, connection) in self.connections.iter_mut().enumerate() {
             if let Some(connection) = connection
                 && connection.state == State::Open
-                && pool.by_address(connection.peer).is_none()
+                && self.roster.pool().by_address(connection.peer).is_none()
             {
                 connection.state = State::Closing;
                 gone.push(FileIndex(self.first_file + place as u32));
@@ -169,23 +146,18 @@ impl Backends {
         gone
     }
 
-    /// Open connections, by their backends' addresses.
-    fn open_by_peer(&self) -> HashMap<SocketAddr, u8, ahash::RandomState> {
-        let open = self.connections.iter().zip(0_u8..).filter_map(|(one, place)| {
-            one.as_ref().filter(|one| one.state == State::Open).map(|one| (one.peer, place))
-        });
-        open.collect()
-    }
-
-    /// Counts a request to a backend. True: it is time to connect.
+    /// Counts a request to a backend at this address. True: it is time to connect.
     #[inline]
-    pub(super) fn count(&mut self, slot: BackendSlot) -> bool {
-        let Some(entry) = self.entries.get_mut(usize::from(slot.0)) else { return false };
-        if let Some(cells) = &entry.cells {
+    pub(super) fn count(&mut self, slot: BackendSlot, to: SocketAddr) -> bool {
+        if let Some(cells) = self.cells_of(slot) {
             cells.requests.increment();
         }
-        entry.requests = entry.requests.saturating_add(1);
-        entry.requests >= CONNECT_AFTER && entry.connection.is_none() && !entry.unconnected
+        let Some(way) = self.ways.get_mut(usize::from(slot.0)) else { return false };
+        if way.requests == 0 {
+            way.connection = open_to(&self.connections, to);
+        }
+        way.requests = way.requests.saturating_add(1);
+        way.requests >= CONNECT_AFTER && way.connection.is_none() && !way.unconnected
     }
 
     /// Counts a response of a backend, by the place of its class.
@@ -215,11 +187,9 @@ impl Backends {
 
     /// Counts what a request met at a backend, and that it speaks against it, if it is of its time.
     pub(super) fn count_failure(&self, slot: BackendSlot, outcome: BackendOutcome, sent_ms: u64) {
-        self.count_outcome(slot, outcome);
-        if let Some(Entry { cells: Some(cells), up_since_ms, .. }) =
-            self.entries.get(usize::from(slot.0))
-        {
-            cells.speak_against(sent_ms, *up_since_ms);
+        if let Some(cells) = self.cells_of(slot) {
+            cells.outcomes[outcome as usize].increment();
+            cells.speak_against(sent_ms, self.roster.pool().backend(slot).spec.up_since_ms);
         }
     }
 
@@ -233,40 +203,70 @@ impl Backends {
 
     #[inline]
     fn cells_of(&self, slot: BackendSlot) -> Option<&BackendCells> {
-        self.entries.get(usize::from(slot.0))?.cells.as_deref()
+        self.roster.cells(self.worker, slot)
     }
 
-    /// Refreshes the gauges of each backend.
-    pub(super) fn refresh(&self, core: &impl Core, now: Now) {
-        for entry in &self.entries {
-            if let Some(cells) = &entry.cells {
-                cells.dialogs.set(core.dialogs_on(entry.id) as u64);
-                cells.publish(core.load_of(entry.id, now), now.seconds());
+    /// There is more to look at or to refresh than the last turn could: the next one goes on.
+    pub(super) fn has_more_to_do(&self) -> bool {
+        self.looking.is_some() || self.refreshing.is_some()
+    }
+
+    /// The gauges of all backends are to be refreshed, from the first one on.
+    pub(super) fn begin_refresh(&mut self) {
+        self.refreshing = Some(0);
+    }
+
+    /// Refreshes the gauges of the next backends. True: that was the last of them.
+    pub(super) fn refresh(&mut self, core: &impl Counts, now: Now) -> bool {
+        let Some(first) = self.refreshing else { return false };
+        let backends = self.roster.pool().backends();
+        let end = backends.len().min(first + REFRESHED_PER_TURN);
+        for (slot, backend) in (first..end).zip(&backends[first..end]) {
+            if let Some(cells) = self.cells_of(BackendSlot(slot as u16)) {
+                cells.dialogs.set(core.dialogs_on(backend.id) as u64);
+                cells.publish(core.load_of(backend.id, now), now.seconds());
             }
         }
+        self.refreshing = (end < backends.len()).then_some(end);
+        self.refreshing.is_none()
     }
 
-    /// Tells the core what the other workers have. Not more often than a turn under load takes: with
-    /// many backends and workers it is many cells to look at.
-    pub(super) fn look_elsewhere(&mut self, core: &mut impl Core, pool: &Pool, now: Now) {
-        if self.exchanges && now.us >= self.looked.us + LOOK_US {
-            self.looked = now;
-            let of = |slot: BackendSlot| {
-                let cells = self.entries.get(usize::from(slot.0)).map(|entry| &entry.elsewhere);
-                let loads = cells.into_iter().flatten().map(|cells| cells.load(now.seconds()));
-                loads.fold(Load::default(), Load::and)
-            };
-            core.set_elsewhere(now, pool, of);
-        }
-    }
-
-    /// Tells the other workers what has changed in this turn.
-    pub(super) fn tell_others(&self, core: &mut impl Core, pool: &Pool, now: Now) {
+    /// Tells the core what the other workers have, of all backends about once a millisecond. Where there are
+    /// many, and many workers, that is more than a turn should take: it goes on over the next ones, and
+    /// begins the more seldom the longer it takes.
+    pub(super) fn look_elsewhere(&mut self, core: &mut impl Counts, now: Now) {
         if !self.exchanges {
             return;
         }
-        while let Some(id) = core.take_changed() {
-            if let Some(cells) = pool.by_id(id).and_then(|slot| self.cells_of(slot)) {
+        let (pool, others) = (self.roster.pool(), self.roster.workers() - 1);
+        let per_turn = (LOOKS_PER_TURN / others).max(1);
+        let all = pool.backends().len();
+        let first = match self.looking {
+            Some(first) => first,
+            None if now.us < self.look_due.us => return,
+            None => {
+                self.look_due = Now { us: now.us + LOOK_US * all.div_ceil(per_turn) as u64 };
+                0
+            }
+        };
+        let end = all.min(first + per_turn);
+        core.set_elsewhere(now, pool, first..end, |slot| {
+            let others = (0..self.roster.workers()).filter(|worker| *worker != self.worker);
+            let cells = others.filter_map(|worker| self.roster.cells(worker, slot));
+            cells.map(|cells| cells.load(now.seconds())).fold(Load::default(), Load::and)
+        });
+        self.looking = (end < all).then_some(end);
+    }
+
+    /// Tells the other workers what has changed in this turn. What there is no room for is told with the
+    /// next ones, and with the gauges in any case.
+    pub(super) fn tell_others(&self, core: &mut impl Counts, now: Now) {
+        if !self.exchanges {
+            return;
+        }
+        for _ in 0..TOLD_PER_TURN {
+            let Some(id) = core.take_changed() else { return };
+            if let Some(cells) = self.roster.pool().by_id(id).and_then(|slot| self.cells_of(slot)) {
                 cells.publish(core.load_of(id, now), now.seconds());
             }
         }
@@ -274,8 +274,8 @@ impl Backends {
 
     /// Asks no more for a connected socket to this backend.
     pub(super) fn leave_unconnected(&mut self, slot: BackendSlot) {
-        if let Some(entry) = self.entries.get_mut(usize::from(slot.0)) {
-            entry.unconnected = true;
+        if let Some(way) = self.ways.get_mut(usize::from(slot.0)) {
+            way.unconnected = true;
         }
     }
 
@@ -283,8 +283,8 @@ impl Backends {
     #[inline]
     pub(super) fn way(&self, egress: &Egress) -> (FileIndex, Option<SocketAddr>) {
         if let Some(slot) = egress.backend
-            && let Some(entry) = self.entries.get(usize::from(slot.0))
-            && let Some(place) = entry.connection
+            && let Some(way) = self.ways.get(usize::from(slot.0))
+            && let Some(place) = way.connection
             && let Some(connection) = &self.connections[usize::from(place)]
             && connection.peer == egress.to
             && connection.local == egress.socket
@@ -306,7 +306,7 @@ impl Backends {
         let (local, peer) = (egress.socket, egress.to);
         self.connections[place] = Some(Connection { socket, local, peer, state: State::Open });
         if let Some(slot) = egress.backend {
-            self.entries[usize::from(slot.0)].connection = Some(place as u8);
+            self.ways[usize::from(slot.0)].connection = Some(place as u8);
         }
     }
 
@@ -345,6 +345,13 @@ impl Backends {
         let place = file.0.checked_sub(self.first_file)?;
         self.connections.get_mut(place as usize)?.take()
     }
+}
+
+/// The connection to this address that is in use.
+fn open_to(connections: &[Option<Connection>], to: SocketAddr) -> Option<u8> {
+    let is_open = |one: &Connection| one.state == State::Open && one.peer == to;
+    let place = connections.iter().position(|one| one.as_ref().is_some_and(is_open));
+    place.map(|place| place as u8)
 }
 
 #[cfg(test)]

@@ -7,8 +7,32 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
+/// What a shard counts of each backend, and what it is told of the others' counts.
+pub(super) trait Counts {
+    /// Confirmed dialogs on a backend.
+    fn dialogs_on(&self, backend: BackendId) -> usize;
+
+    /// What this shard has of a backend.
+    fn load_of(&self, backend: BackendId, now: Now) -> Load;
+
+    /// A backend whose load has changed since it was given the last time; asked until there is none.
+    fn take_changed(&mut self) -> Option<BackendId> {
+        None
+    }
+
+    /// What the other shards have of the backends in these slots of the pool.
+    fn set_elsewhere(
+        &mut self,
+        _now: Now,
+        _pool: &Pool,
+        _slots: Range<usize>,
+        _of: impl Fn(BackendSlot) -> Load,
+    ) {
+    }
+}
+
 /// One shard; see the contract in [`crate::proxy`].
-pub(super) trait Core {
+pub(super) trait Core: Counts {
     /// The Call-ID of a datagram.
     fn call_key(bytes: &[u8]) -> Option<Span>;
 
@@ -63,28 +87,39 @@ pub(super) trait Core {
     /// Confirmed dialogs.
     fn dialogs(&self) -> usize;
 
-    /// Confirmed dialogs on a backend.
-    fn dialogs_on(&self, backend: BackendId) -> usize;
-
     /// Calls, confirmed or still being set up.
     fn calls(&self) -> usize;
-
-    /// What this shard has of a backend.
-    fn load_of(&self, backend: BackendId, now: Now) -> Load;
-
-    /// A backend whose load has changed since it was given the last time; asked until there is none.
-    fn take_changed(&mut self) -> Option<BackendId> {
-        None
-    }
-
-    /// What the other shards have of each backend in this pool.
-    fn set_elsewhere(&mut self, _now: Now, _pool: &Pool, _of: impl Fn(BackendSlot) -> Load) {}
 
     /// What verdicts do not tell.
     fn tally(&self) -> Tally;
 
     /// Takes over other settings.
     fn configure(&mut self, settings: Arc<Settings>);
+}
+
+impl Counts for Proxy {
+    fn dialogs_on(&self, backend: BackendId) -> usize {
+        Self::dialogs_on(self, backend)
+    }
+
+    fn load_of(&self, backend: BackendId, now: Now) -> Load {
+        Self::load_of(self, backend, now)
+    }
+
+    #[inline]
+    fn take_changed(&mut self) -> Option<BackendId> {
+        Self::take_changed(self)
+    }
+
+    fn set_elsewhere(
+        &mut self,
+        now: Now,
+        pool: &Pool,
+        slots: Range<usize>,
+        of: impl Fn(BackendSlot) -> Load,
+    ) {
+        Self::set_elsewhere(self, now, pool, slots, of);
+    }
 }
 
 impl Core for Proxy {
@@ -150,25 +185,8 @@ impl Core for Proxy {
         Self::dialogs(self)
     }
 
-    fn dialogs_on(&self, backend: BackendId) -> usize {
-        Self::dialogs_on(self, backend)
-    }
-
     fn calls(&self) -> usize {
         Self::calls(self)
-    }
-
-    fn load_of(&self, backend: BackendId, now: Now) -> Load {
-        Self::load_of(self, backend, now)
-    }
-
-    #[inline]
-    fn take_changed(&mut self) -> Option<BackendId> {
-        Self::take_changed(self)
-    }
-
-    fn set_elsewhere(&mut self, now: Now, pool: &Pool, of: impl Fn(BackendSlot) -> Load) {
-        Self::set_elsewhere(self, now, pool, of);
     }
 
     fn tally(&self) -> Tally {

@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn every_reason_has_its_cell() {
-        let cells = Cells::new(Vec::new());
+        let cells = Cells::default();
         Absorb::ALL.iter().for_each(|one| verdict(&cells, &Verdict::Absorb(*one)));
         Drop::ALL.iter().for_each(|one| verdict(&cells, &Verdict::Drop(*one)));
         for answer in Answer::ALL {
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn responses_are_counted_by_class() {
-        let cells = Cells::new(Vec::new());
+        let cells = Cells::default();
         for code in [100, 199, 200, 302, 486, 503, 600, 699] {
             let kind = Forwarded::Response {
                 status: code,
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn every_method_and_result_has_its_cell() {
-        let cells = Cells::new(Vec::new());
+        let cells = Cells::default();
         for &method in Method::ALL {
             verdict(&cells, &forward(Forwarded::RequestToBackend { method, attempt: false }));
             verdict(&cells, &forward(Forwarded::RequestToClient { method }));
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn the_first_ringing_tells_how_long_the_setup_took() {
-        let cells = Cells::new(Vec::new());
+        let cells = Cells::default();
         for sets_up in [true, false] {
             let timing = Some(Timing {
                 total_us: 700,
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn an_attempt_is_a_request_too() {
-        let cells = Cells::new(Vec::new());
+        let cells = Cells::default();
         for attempt in [true, false, true] {
             let kind = Forwarded::RequestToBackend { method: Method::Invite, attempt };
             verdict(&cells, &forward(kind));
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn errors_of_sends_and_receives_are_counted_by_kind() {
-        let cells = Cells::new(Vec::new());
+        let cells = Cells::default();
         let send = [libc::EAGAIN, libc::ECONNREFUSED, libc::EHOSTUNREACH, libc::EMSGSIZE];
         send.iter().for_each(|errno| sent(&cells, Err(Errno(*errno))));
         let receive = [libc::ENOBUFS, libc::ECANCELED, libc::ENETUNREACH, libc::ENOMEM];

@@ -244,7 +244,7 @@ impl<C: Core> Desk<C> {
 
     #[inline]
     fn note_request(&mut self, backend: BackendSlot, egress: &Egress) {
-        if self.backends.count(backend) && self.connect.is_none() {
+        if self.backends.count(backend, egress.to) && self.connect.is_none() {
             // From a listener, and from another worker's port, it stays unconnected.
             let socket = &self.settings.sockets[usize::from(egress.socket.0)];
             let ours = self.settings.sides.iter().any(|side| side.egress == egress.socket);

@@ -13,6 +13,8 @@ mod listeners;
 mod message_log;
 mod orders;
 mod record;
+#[doc(hidden)]
+pub mod rehearsal;
 mod shard;
 mod start;
 mod steering;
@@ -24,8 +26,7 @@ pub use listeners::{NoAnswer, Opened};
 pub use message_log::{Line, Lines, Pen, Rule as LogRule, pen as log_pen};
 pub use orders::Answer;
 
-use crate::metrics::Cells;
-use crate::pool::Pool;
+use crate::metrics::{Cells, Roster};
 use crate::proxy::{Proxy, Settings};
 use arc_swap::ArcSwap;
 use orders::{Orders, Question};
@@ -41,8 +42,9 @@ pub struct Plan {
     /// One per worker; they differ in [`Settings::sides`] (the worker's own port) only.
     /// [`Workers::configure`] replaces them.
     pub settings: Vec<Arc<Settings>>,
-    /// The pool, swapped whole by the control thread.
-    pub pool: Arc<ArcSwap<Pool>>,
+    /// The pool, and the cells of its backends in each worker: swapped whole by the control thread, which
+    /// keeps the one before until no worker has it any more. To free it takes longer than a turn may.
+    pub roster: Arc<ArcSwap<Roster>>,
     /// One per worker.
     pub cells: Vec<Arc<Cells>>,
     /// SO_RCVBUF asked for on each socket, bytes.

@@ -17,8 +17,7 @@ use crate::io::ring::RingSeed;
 use crate::io::steer::Group;
 use crate::io::{FileIndex, Sizes, huge_pages, socket};
 use crate::limits::{SOCKETS_ADDED_MAX, WORKERS_MAX};
-use crate::metrics::Cells;
-use crate::pool::Pool;
+use crate::metrics::{Cells, Roster};
 use crate::proxy::{LocalSocket, Role, Settings};
 use arc_swap::ArcSwap;
 use std::collections::{BTreeSet, VecDeque};
@@ -59,9 +58,7 @@ struct Seed {
     receives: Vec<FileIndex>,
     settings: Arc<Settings>,
     cells: Arc<Cells>,
-    /// Those of the other workers.
-    others: Vec<Arc<Cells>>,
-    shared_pool: Arc<ArcSwap<Pool>>,
+    shared_roster: Arc<ArcSwap<Roster>>,
     shard: Shard,
     mailboxes: Arc<[Mailbox]>,
     outboxes: Outboxes,
@@ -80,7 +77,7 @@ pub(super) fn start<C: Core>(
 ) -> Result<Workers, StartError> {
     let workers = plan.settings.len();
     assert!((1..=WORKERS_MAX).contains(&workers), "{workers} workers");
-    assert_eq!(plan.cells.len(), workers);
+    assert_eq!((plan.cells.len(), plan.roster.load().workers()), (workers, workers));
     if let Err(error) = os::raise_file_limit() {
         tracing::warn!(%error, "the limit of open files stays as it is");
     }
@@ -146,7 +143,7 @@ fn build<C: Core>(
     let files: Vec<_> = seed.sockets.iter().map(|socket| socket.as_fd()).collect();
     let (local, spare) = (files.len() + SOCKETS_ADDED_MAX, SOCKETS_ADDED_MAX + CONNECTIONS_MAX);
     let (driver, receive) = Driver::start(seed.ring, &seed.sizes, &files, spare, seed.event)?;
-    let pool = seed.shared_pool.load_full();
+    let roster = seed.shared_roster.load_full();
     let places = local + CONNECTIONS_MAX;
     let core = make(Arc::clone(&seed.settings), os::random_words()?);
     if let Err(error) = huge_pages::collapse(core.memory()) {
@@ -156,10 +153,10 @@ fn build<C: Core>(
     let desk = Desk {
         core,
         driver,
-        backends: Backends::new(Arc::clone(&seed.cells), seed.others, local, &pool),
+        pool: Arc::clone(roster.pool()),
+        backends: Backends::new(seed.number, local, roster),
         cells: seed.cells,
         settings: seed.settings,
-        pool,
         shard: seed.shard,
         number: seed.number,
         outboxes: seed.outboxes,
@@ -181,7 +178,7 @@ fn build<C: Core>(
         desk,
         receive,
         inboxes: seed.inboxes,
-        shared_pool: seed.shared_pool,
+        shared_roster: seed.shared_roster,
         scratch: vec![0; RECORD_SIZE_MAX].into(),
         handed_over: false,
         first_inbox: 0,
@@ -191,6 +188,7 @@ fn build<C: Core>(
         gathering: Gathering::default(),
         tick_ms: 0,
         orders: seed.orders,
+        questions: Vec::new(),
         stopped: false,
     };
     worker.allow(seed.latency_budget);
@@ -236,8 +234,7 @@ fn seeds(
             receives: receives.collect(),
             settings,
             cells: Arc::clone(&plan.cells[number]),
-            others: others(&plan.cells, number),
-            shared_pool: Arc::clone(&plan.pool),
+            shared_roster: Arc::clone(&plan.roster),
             shard,
             mailboxes: Arc::clone(&mailboxes),
             outboxes,
@@ -260,11 +257,6 @@ fn ring_refused(error: io::Error) -> StartError {
 fn groups<'a>(local: &[LocalSocket], sockets: &'a [Sockets]) -> Vec<Group<'a>> {
     let listeners = (0..local.len()).filter(|&place| local[place].role == Role::Listener);
     listeners.map(|place| sockets.iter().map(|own| own[place].as_fd()).collect()).collect()
-}
-
-fn others(cells: &[Arc<Cells>], number: usize) -> Vec<Arc<Cells>> {
-    let others = cells.iter().enumerate().filter(|(at, _)| *at != number);
-    others.map(|(_, cells)| Arc::clone(cells)).collect()
 }
 
 /// For each local socket the one worker that receives from it; `None`: every worker has its own.

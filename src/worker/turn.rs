@@ -12,13 +12,13 @@ use super::core::Core;
 use super::count;
 use super::desk::Desk;
 use super::gather::Gathering;
-use super::orders::Orders;
+use super::orders::{Orders, Question};
 use super::record::HEADER_SIZE;
 use crate::io::buffers::{ReceiveSlots, Received};
 use crate::io::handoff::Inbox;
 use crate::io::{FileIndex, os, socket};
 use crate::limits::MESSAGE_SIZE_MAX;
-use crate::pool::Pool;
+use crate::metrics::Roster;
 use crate::proxy::{Ingress, Now, Replaced};
 use arc_swap::ArcSwap;
 use std::io;
@@ -44,7 +44,8 @@ pub(super) struct Worker<C> {
     pub(super) receive: ReceiveSlots,
     /// By worker; `None` at our own place.
     pub(super) inboxes: Vec<Option<Inbox>>,
-    pub(super) shared_pool: Arc<ArcSwap<Pool>>,
+    /// Swapped whole by the control thread.
+    pub(super) shared_roster: Arc<ArcSwap<Roster>>,
     /// One record, or one datagram of a socket that is being closed.
     pub(super) scratch: Box<[u8]>,
     /// Somebody has handed something over that we have not taken.
@@ -62,6 +63,8 @@ pub(super) struct Worker<C> {
     pub(super) tick_ms: u64,
     /// What the control thread wants.
     pub(super) orders: Arc<Orders>,
+    /// To be answered when the gauges of all backends are fresh.
+    pub(super) questions: Vec<Question>,
     /// This turn is the last.
     pub(super) stopped: bool,
 }
@@ -87,12 +90,12 @@ impl<C: Core> Worker<C> {
         self.turn_began_ns = os::now_ns();
         self.end_gathering();
         let now = Now { us: self.turn_began_ns / 1000 };
-        self.follow_pool()?;
-        let Desk { backends, core, pool, .. } = &mut self.desk;
-        backends.look_elsewhere(core, pool, now);
+        self.follow_roster()?;
+        let Desk { backends, core, .. } = &mut self.desk;
+        backends.look_elsewhere(core, now);
         self.desk.reap()?;
         if self.desk.called {
-            self.obey(now)?;
+            self.obey()?;
         }
         self.deal_with_received(now)?;
         self.deal_with_handed_over(now)?;
@@ -101,13 +104,14 @@ impl<C: Core> Worker<C> {
         self.arm_again(now)?;
         self.desk.core.handle_timeout(now);
         self.desk.poll(now)?;
-        let Desk { backends, core, pool, .. } = &mut self.desk;
-        backends.tell_others(core, pool, now);
+        let Desk { backends, core, .. } = &mut self.desk;
+        backends.tell_others(core, now);
         self.desk.ring_doorbells()?;
         self.desk.answer_orders();
         if now.ms() >= self.tick_ms {
             self.tick(now);
         }
+        self.refresh_backends(now);
         let (cells, driver) = (&self.desk.cells, &self.desk.driver);
         cells.enters.set(driver.enters());
         cells.cq_overflows.set(driver.overflows());
@@ -122,7 +126,8 @@ impl<C: Core> Worker<C> {
         let longest_ms = longest_ms.min(self.desk.core.sweep_pause_ms());
         let ms = self.tick_ms.saturating_sub(now_ns / 1_000_000).clamp(1, longest_ms);
         let doorbell = &self.desk.mailboxes[self.desk.number].doorbell;
-        let may_sleep = !self.handed_over && self.desk.is_clear() && doorbell.sleep();
+        let is_done = !self.handed_over && self.desk.is_clear();
+        let may_sleep = is_done && !self.desk.backends.has_more_to_do() && doorbell.sleep();
         let timeout = Duration::from_millis(ms);
         let driver = &mut self.desk.driver;
         match self.gathering.next(mem::take(&mut self.dealt_with), self.turn_began_ns, now_ns) {
@@ -167,21 +172,21 @@ impl<C: Core> Worker<C> {
         }
     }
 
-    fn follow_pool(&mut self) -> io::Result<()> {
-        let current = self.shared_pool.load();
-        if Arc::ptr_eq(&current, &self.desk.pool) {
+    fn follow_roster(&mut self) -> io::Result<()> {
+        let current = self.shared_roster.load();
+        if self.desk.backends.has(&current) {
             return Ok(());
         }
-        let current = arc_swap::Guard::into_inner(current);
-        let before = std::mem::replace(&mut self.desk.pool, current);
         self.desk.connect = None; // its slot is of the pool before
-        for file in self.desk.backends.follow(&before, &self.desk.pool) {
+        // Before the roster, which the control thread keeps: so the pool is not freed here.
+        self.desk.pool = Arc::clone(current.pool());
+        for file in self.desk.backends.follow(arc_swap::Guard::into_inner(current)) {
             self.desk.driver.cancel_receive(file)?;
         }
         Ok(())
     }
 
-    fn obey(&mut self, now: Now) -> io::Result<()> {
+    fn obey(&mut self) -> io::Result<()> {
         self.desk.called = false;
         let wanted = self.orders.take();
         for order in wanted.sockets {
@@ -197,9 +202,10 @@ impl<C: Core> Worker<C> {
         if let Some(pen) = wanted.pen {
             self.desk.pen = pen;
         }
-        self.refresh(now);
-        for question in wanted.questions {
-            (question.answer)(self.desk.core.pinned(now, &question.call_id));
+        self.refresh();
+        if !wanted.questions.is_empty() {
+            self.questions.extend(wanted.questions);
+            self.desk.backends.begin_refresh();
         }
         self.desk.waiting.extend(wanted.waiting);
         self.stopped |= wanted.stop;
@@ -306,17 +312,27 @@ impl<C: Core> Worker<C> {
 
     fn tick(&mut self, now: Now) {
         self.tick_ms = now.ms() + TICK_MS;
-        self.refresh(now);
+        self.refresh();
+        self.desk.backends.begin_refresh();
     }
 
-    /// The gauges, and what else is counted elsewhere.
-    fn refresh(&mut self, now: Now) {
+    /// The gauges of some backends; after the last of them the questions, whose answers come with fresh ones.
+    fn refresh_backends(&mut self, now: Now) {
+        let Desk { backends, core, .. } = &mut self.desk;
+        if backends.refresh(core, now) {
+            for question in self.questions.drain(..) {
+                (question.answer)(core.pinned(now, &question.call_id));
+            }
+        }
+    }
+
+    /// The gauges but for the backends', and what else is counted elsewhere.
+    fn refresh(&mut self) {
         let cells = &self.desk.cells;
         cells.cpu_ns.set(os::thread_cpu_ns());
         cells.pins.set(self.desk.core.pins() as u64);
         cells.dialogs.set(self.desk.core.dialogs() as u64);
         cells.calls.set(self.desk.core.calls() as u64);
-        self.desk.backends.refresh(&self.desk.core, now);
         count::tally(cells, &self.desk.core.tally());
         let waiting = self.inboxes.iter().flatten().map(Inbox::waiting).sum::<usize>();
         cells.handoff_queue.set(waiting as u64);

@@ -5,7 +5,7 @@ use crate::world::{
     settings,
 };
 use proptest::prelude::*;
-use sipring::pool::{BackendId, BackendSpec, Intake, Load, Policy, Pool, State};
+use sipring::pool::{BackendId, BackendSlot, BackendSpec, Intake, Load, Policy, Pool, State};
 use sipring::proxy::{Answer, Direction, Forwarded, Timing, Verdict};
 
 const CLIENT: &str = "192.0.2.9:40000";
@@ -147,22 +147,35 @@ fn a_cap_of_calls_a_second_holds_for_that_second() {
 fn what_other_workers_have_counts_with_our_own() {
     let mut world = capped(Some(2), None);
     let full = Load { calls: 2, ..Load::default() };
-    let now = world.now;
-    world.proxy.set_elsewhere(
-        now,
-        &world.pool,
-        |slot| if slot.0 == 1 { Load::default() } else { full },
-    );
+    let all_but_one = |slot: BackendSlot| if slot.0 == 1 { Load::default() } else { full };
+    world.proxy.set_elsewhere(world.now, &world.pool, 0..2, all_but_one);
+    world.proxy.set_elsewhere(world.now, &world.pool, 2..3, all_but_one);
+    world.proxy.set_elsewhere(world.now, &world.pool, 3..4, |_| panic!("there are three"));
     let sent: Vec<_> = (0..2).map(|n| invite(&mut world, &format!("call-{n}"))).collect();
     sent.iter().for_each(|one| assert_eq!(one.forwarded_to(), address("10.1.0.2:5060")));
     assert!(is_refused(&invite(&mut world, "one too many")));
     // In the next second the calls that were begun elsewhere in this one are no load any more.
     let mut world = capped(None, Some(1));
     let begun = Load { calls_begun: 1, ..Load::default() };
-    world.proxy.set_elsewhere(world.now, &world.pool, |_| begun);
+    world.proxy.set_elsewhere(world.now, &world.pool, 0..3, |_| begun);
     assert!(is_refused(&invite(&mut world, "one")));
     world.wait(1000);
     assert!(!is_refused(&invite(&mut world, "one")));
+}
+
+#[test]
+fn what_other_workers_have_of_a_backend_holds_wherever_the_next_pool_puts_it() {
+    let mut world = capped(Some(1), None);
+    let full = Load { calls: 1, ..Load::default() };
+    let first_is_full = |slot: BackendSlot| if slot.0 == 0 { full } else { Load::default() };
+    world.proxy.set_elsewhere(world.now, &world.pool, 0..3, first_is_full);
+    let mut turned = world.pool.backends().iter().map(|it| it.spec.clone()).collect::<Vec<_>>();
+    turned.rotate_left(1);
+    world.pool = by(Policy::RoundRobin, turned).pool;
+    let sent: Vec<_> = (0..2).map(|n| invite(&mut world, &format!("call-{n}"))).collect();
+    let full = address("10.1.0.1:5060");
+    assert!(sent.iter().all(|one| one.forwarded_to() != full));
+    assert!(is_refused(&invite(&mut world, "one too many")));
 }
 
 #[test]

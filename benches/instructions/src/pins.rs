@@ -20,11 +20,10 @@ extern crate sipring_instructions as sipring; // world.rs names it so
 
 use setup::world::{LISTENER, World, address, backends, settings};
 use setup::{CLIENT, Case};
-use sipring::pool::{BackendId, BackendSpec, Load, Policy, Pool};
+use sipring::pool::BackendId;
 use sipring::proxy::pin::{Class, Idle, Outcome, PinKey, PinTable, Sweep};
 use sipring::proxy::{Ingress, Replaced};
 use std::hint::black_box;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use times::{Times, resident_kb};
 
@@ -119,9 +118,10 @@ fn tables(options: &Options, before_kb: u64) {
         kb as f64 * 1024.0 / all as f64
     );
 
-    cold(&tables[0], &words(options, tables[0].bytes()), each, |number| number * options.shards);
+    let mut words = words(options, tables[0].bytes());
+    cold(&tables[0], &words, each, |number| number * options.shards);
     chain(&tables[0], |random| call_id((random % each as u64) as usize * options.shards));
-    expiry(&mut tables, storm);
+    expiry(&mut tables, &mut words, storm);
 }
 
 /// Looks at a table in which these numbers stand, and at other memory; by turns, since what the machine has
@@ -169,22 +169,26 @@ fn chain(table: &PinTable, id: impl Fn(u64) -> [u8; 53]) {
 /// As many as a turn takes at most.
 const LOOKS: usize = 3072;
 
-/// A tenth of all pins runs out in one second, and later all others, which shows what removals cost.
-fn expiry(tables: &mut [PinTable], storm: usize) {
+/// A tenth of all pins runs out in one second, and later all others, which shows what removals cost. Beside
+/// each slice as much other memory is read, and written to in 256 places: what pauses the machine itself
+/// makes while memory is walked shows there.
+fn expiry(tables: &mut [PinTable], words: &mut [u64], storm: usize) {
     let most = Sweep { looks: LOOKS, removals: 256 };
     let mut slices = Times::new("sweep, 3072 looks, 256 removals");
+    let mut other = Times::new("as much other memory");
     let mut freed = 0;
+    let mut parts = (0..words.len() / WORDS).cycle();
     let began = Instant::now();
     for table in &mut *tables {
         for _ in 0..table.slots() / LOOKS + storm / 256 + 2 {
             freed += slices.of(|| table.sweep(40, most));
+            let part = parts.next().expect("there is memory") * WORDS;
+            other.of(|| walk(&mut words[part..part + WORDS]));
         }
     }
     slices.print();
-    println!(
-        "{freed} pins ran out together, freed in {} ms of sweeping",
-        began.elapsed().as_millis()
-    );
+    other.print();
+    println!("{freed} pins ran out together, freed in {} ms", began.elapsed().as_millis());
     assert!(freed >= storm);
     let all_out = 1 + IDLE.dialog_s;
     let mut slices = Times::new("the same, all others out");
@@ -197,12 +201,21 @@ fn expiry(tables: &mut [PinTable], storm: usize) {
     unbounded.print();
 }
 
+/// Words of the slots that one slice looks at.
+const WORDS: usize = LOOKS * 2;
+
+fn walk(words: &mut [u64]) -> u64 {
+    let sum = words.iter().sum();
+    words.iter_mut().step_by(WORDS / 256).for_each(|word| *word = sum);
+    sum
+}
+
 /// One of a thousand: identities are hashes.
 fn backend(number: usize) -> BackendId {
     BackendId((number as u32 % 1000).wrapping_mul(0x9E37_79B1))
 }
 
-/// A whole shard: what comes together in the second after a storm, and at a reload.
+/// A whole shard: what comes together in the second after a storm.
 fn shard(options: &Options) {
     let mut settings = settings();
     settings.pins_max = options.pins / options.shards;
@@ -242,41 +255,10 @@ fn shard(options: &Options) {
     swept.print();
     during.print();
     println!("{calls} calls ran out together, gone after {turns} turns of a millisecond");
-    reload(&mut world, |world, times, number| invite(world, times, calls + turns + number));
 }
 
 fn settings_pins(world: &World) -> usize {
     world.settings.pins_max
-}
-
-/// Other settings and other pools of a thousand backends.
-fn reload(world: &mut World, mut invite: impl FnMut(&mut World, &mut Times, usize)) {
-    let mut configured = Times::new("configure");
-    let mut followed = Times::new("set_elsewhere, another layout");
-    let mut first = Times::new("handle, first after a swap");
-    let mut dropped = Times::new("the pool before, dropped");
-    for number in 0..200 {
-        let settings = Arc::new(world.settings.clone());
-        configured.of(|| world.proxy.configure(settings));
-        let pool =
-            Pool::build(thousand(number), Policy::LeastTransactions, 7).expect("a good pool");
-        let before = std::mem::replace(&mut world.pool, pool);
-        dropped.of(|| drop(before));
-        let World { proxy, pool, now, .. } = world;
-        followed.of(|| proxy.set_elsewhere(*now, pool, |_| Load::default()));
-        invite(world, &mut first, number);
-    }
-    [configured, followed, first, dropped].iter().for_each(Times::print);
-}
-
-/// The thousand backends of a pool, of which the first is another one each time.
-fn thousand(number: usize) -> Vec<BackendSpec> {
-    let one = |n: usize| BackendSpec {
-        name: format!("b{}", if n == 0 { 1000 + number } else { n }),
-        address: address(&format!("10.2.{}.{}:5060", n / 250, n % 250 + 1)),
-        ..backends().remove(0)
-    };
-    (0..1000).map(one).collect()
 }
 
 const IDLE: Idle = Idle { registration_s: 4200, dialog_s: 43_200 };

@@ -2,7 +2,7 @@
 
 use super::super::runtime::Runtime;
 use super::*;
-use crate::metrics::{Cells, Source};
+use crate::metrics::{Cells, Roster, Source};
 use crate::pool::{Policy, Pool};
 use arc_swap::ArcSwap;
 use std::io::{Read, Write};
@@ -26,10 +26,10 @@ struct Server {
 impl Server {
     fn start(bounds: Bounds) -> Self {
         let pool = Pool::build(vec![], Policy::CALL_ID_HASH, 0).expect("an empty pool");
-        let cells = Arc::new(Cells::new(vec![]));
+        let cells = Arc::new(Cells::default());
         let source = Source {
             cells: vec![cells.clone()],
-            pool: Arc::new(ArcSwap::from_pointee(pool)),
+            roster: Arc::new(ArcSwap::from_pointee(Roster::new(pool, 1))),
             reloads: Arc::new(crate::metrics::Reloads::new(SystemTime::now())),
             probes: Arc::default(),
             socket_drops: Arc::default(),

@@ -289,8 +289,7 @@ pub(super) fn backend(balancer: &Balancer, name: &str) -> Option<Backend> {
 fn member(balancer: &Balancer, live: &Live, member: &Member) -> Backend {
     let id = BackendId::of_name(&member.spec.name);
     let count = |cell: fn(&BackendCells) -> &Cell| -> u64 {
-        let of = |cells: &Cells| cells.backends.of(id).map_or(0, |cells| cell(&cells).value());
-        balancer.cells().iter().map(|cells| of(cells)).sum()
+        balancer.roster().of(id).map(|cells| cell(cells).value()).sum()
     };
     let (effective, load) = (live.fleet.seen_of(member), balancer.load_of(id));
     let removed = live.fleet.removed().iter().any(|one| one.spec.name == member.spec.name);

@@ -22,9 +22,7 @@ fn every_worker_gets_its_share_of_pins_and_the_same_sockets() {
     let text = balancer.metrics().text().unwrap();
     assert!(text.contains("\nsipring_pins_max 1000\n"), "{text}");
     assert!(text.contains("\nsipring_workers 2\n"), "{text}");
-    let pool = balancer.pool();
-    let of = |cells: &Cells| pool.backends().iter().all(|one| cells.backends.of(one.id).is_some());
-    assert!(balancer.cells().iter().all(|cells| of(cells)));
+    assert_eq!(balancer.roster().workers(), 2);
     balancer.stop();
 }
 
@@ -48,6 +46,25 @@ fn a_new_state_is_a_new_pool_with_everything_else_as_before() {
     assert_eq!(balancer.pool().backends()[1].id, before.backends()[1].id);
     balancer.set_admin("b1", Admin::Ready, "a test").unwrap();
     assert_eq!(states(&balancer.pool()), [State::Ready, State::Ready]);
+    balancer.stop();
+}
+
+#[test]
+fn a_roster_is_kept_until_no_worker_has_it_and_no_longer() {
+    let balancer = Balancer::start(loopback()).unwrap();
+    balancer.set_admin("b1", Admin::Drain, "a test").unwrap();
+    balancer.set_admin("b1", Admin::Ready, "a test").unwrap();
+    let before = Arc::downgrade(&balancer.retired()[0]);
+    let held = before.upgrade();
+    balancer.look();
+    assert!(balancer.retired().iter().any(|one| Arc::ptr_eq(one, held.as_ref().unwrap())));
+    drop(held);
+    let begin = std::time::Instant::now();
+    while before.strong_count() > 0 {
+        assert!(begin.elapsed() < Duration::from_secs(20), "the workers have taken over another");
+        balancer.look();
+        std::thread::sleep(Duration::from_millis(10));
+    }
     balancer.stop();
 }
 

@@ -1,31 +1,21 @@
 //! Fake workers' cells in, exposition text out.
 
 use super::*;
-use crate::pool::{BackendId, BackendSpec, GroupSpec, Intake, Policy};
+use crate::pool::{BackendId, BackendSlot, BackendSpec, GroupSpec, Policy, Pool};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 fn spec(name: &str, port: u16, state: State) -> BackendSpec {
     let address = ([127, 0, 0, 1], port).into();
-    BackendSpec {
-        name: name.into(),
-        address,
-        weight: 3,
-        state,
-        sources: vec![],
-        side: 0,
-        intake: Intake::default(),
-        up_since_ms: 0,
-    }
+    BackendSpec { weight: 3, state, ..BackendSpec::new(name, address) }
 }
 
 fn source() -> Source {
     let specs = vec![spec("one", 5061, State::Ready), spec("two", 5062, State::Drained)];
     let pool = Pool::build(specs, Policy::CALL_ID_HASH, 0).expect("two good backends");
-    let ids: Vec<_> = pool.backends().iter().map(|backend| backend.id).collect();
     Source {
-        cells: (0..2).map(|_| Arc::new(Cells::new(ids.clone()))).collect(),
-        pool: Arc::new(ArcSwap::from_pointee(pool)),
+        cells: (0..2).map(|_| Arc::default()).collect(),
+        roster: Arc::new(ArcSwap::from_pointee(Roster::new(pool, 2))),
         reloads: Arc::new(Reloads::new(UNIX_EPOCH + Duration::from_secs(1_700_000_000))),
         probes: Arc::default(),
         socket_drops: Arc::new(drops()),
@@ -69,9 +59,10 @@ fn every_declared_metric_is_scraped_and_nothing_else() {
 #[test]
 fn times_are_scraped_by_backend_and_summed_over_the_workers() {
     let source = source();
-    let one = source.pool.load().backends()[0].id;
-    for cells in &source.cells {
-        cells.backends.of(one).expect("its cells").first_response.observe(400);
+    for (worker, cells) in source.cells.iter().enumerate() {
+        let roster = source.roster.load();
+        let of = roster.cells(worker, BackendSlot(0)).expect("its cells");
+        of.first_response.observe(400);
         cells.setup_seconds.observe(40_000_000);
     }
     let (text, workers) = (text(&source), source.cells.len());
@@ -161,8 +152,9 @@ fn the_histogram_is_cumulative_and_in_seconds() {
 #[test]
 fn each_backend_has_its_requests_weight_and_state() {
     let source = source();
-    let [one, two] = ["one", "two"].map(BackendId::of_name);
-    let of = |worker: usize, id| source.cells[worker].backends.of(id).expect("it has cells");
+    let (one, two) = (0, 1);
+    let roster = source.roster.load();
+    let of = |worker, slot| roster.cells(worker, BackendSlot(slot)).expect("its cells");
     of(0, one).requests.add(1);
     of(1, two).requests.add(2);
     of(0, two).requests.add(3);
@@ -228,10 +220,9 @@ fn each_backend_has_its_health_from_the_start_and_as_it_is() {
     let figures = ProbeFigures { up: false, good: true, seconds: 0.25, ups: 2, downs: 3 };
     let panics = vec!["default".to_owned()];
     source.probes.set([(BackendId::of_name("two"), figures)].into_iter(), panics);
-    let of = source.cells[0].backends.of(BackendId::of_name("two")).expect("its cells");
-    of.outcomes[BackendOutcome::Refused as usize].add(4);
-    let of = source.cells[1].backends.of(BackendId::of_name("two")).expect("its cells");
-    of.outcomes[BackendOutcome::Refused as usize].add(5);
+    for (n, of) in (4..).zip(source.roster.load().of(BackendId::of_name("two"))) {
+        of.outcomes[BackendOutcome::Refused as usize].add(n);
+    }
     let later = text(&source);
     for line in [
         "sipring_backend_up{backend=\"one\"} 1",
@@ -251,7 +242,7 @@ fn each_backend_has_its_health_from_the_start_and_as_it_is() {
 fn a_name_with_quotes_stays_one_label() {
     let source = source();
     let pool = Pool::build(vec![spec("a\"b\\", 1, State::Ready)], Policy::CALL_ID_HASH, 0);
-    source.pool.store(Arc::new(pool.expect("one good backend")));
+    source.roster.store(Arc::new(Roster::new(pool.expect("one good backend"), 2)));
     let line = r#"sipring_backend_weight{backend="a\"b\\"} 3"#;
     assert_line(&text(&source), line);
 }
@@ -288,7 +279,7 @@ fn each_pool_has_its_backends_by_state() {
         group("registrars", vec![spec("c", 1, State::Down), spec("d", 2, State::Down)]),
     ];
     let pool = Pool::build_groups(&groups, Vec::new(), 0).expect("two groups");
-    source.pool.store(Arc::new(pool));
+    source.roster.store(Arc::new(Roster::new(pool, 2)));
     let text = text(&source);
     for line in [
         "sipring_pool_backends{pool=\"calls\",state=\"ready\"} 1",

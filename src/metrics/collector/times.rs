@@ -1,27 +1,24 @@
 //! The histograms of how long responses took.
 
 use super::{Scrape, family};
-use crate::metrics::Cells;
 use crate::metrics::declared::{self, Metric};
 use crate::metrics::times::{BOUNDS, Times, bound_us};
 use prometheus::proto::{Bucket, Histogram, LabelPair, MetricFamily};
 
 impl Scrape {
     pub(super) fn times(&self) -> Vec<MetricFamily> {
-        let pool = self.source.pool.load();
+        let roster = self.source.roster.load();
         let of_each = |metric: Metric, times: fn(&crate::metrics::BackendCells) -> &Times| {
             let mut family = family::<String>(metric, []);
             let sample = |backend: &crate::pool::Backend| {
-                let of_worker = |cells: &std::sync::Arc<Cells>| cells.backends.of(backend.id);
-                let cells: Vec<_> = self.source.cells.iter().filter_map(of_worker).collect();
-                let mut sample = sample(cells.iter().map(|cells| times(cells)));
+                let mut sample = sample(roster.of(backend.id).map(times));
                 let mut label = LabelPair::default();
                 label.set_name("backend".to_owned());
                 label.set_value(backend.spec.name.clone());
                 sample.set_label(vec![label]);
                 sample
             };
-            family.set_metric(pool.backends().iter().map(sample).collect());
+            family.set_metric(roster.pool().backends().iter().map(sample).collect());
             family
         };
         let mut setup = family::<String>(declared::SETUP_SECONDS, []);

@@ -66,12 +66,8 @@ fn refused_datagrams_are_counted_and_the_receive_goes_on() {
     }
     rig.wait_until("counted", |rig| rig.sum(|cells| &cells.icmp_errors) > 0);
     let outcome = |rig: &Rig, one: BackendOutcome| {
-        let of = |cells: &Cells| cells.backends.of(BackendId::of_name("one"));
-        rig.cells
-            .iter()
-            .filter_map(|cells| of(cells))
-            .map(|of| of.outcomes[one as usize].value())
-            .sum::<u64>()
+        let roster = rig.roster.load();
+        roster.all(BackendSlot(0)).map(|of| of.outcomes[one as usize].value()).sum::<u64>()
     };
     rig.wait_until("blamed", |rig| outcome(rig, BackendOutcome::Unreachable) > 0);
     assert_eq!(outcome(&rig, BackendOutcome::Answered), 0);
@@ -102,7 +98,9 @@ fn a_connected_socket_is_closed_when_its_backend_leaves_the_pool() {
             &mut rig.backend,
             self::client(SocketAddr::new(rig.listener.ip(), 0)),
         );
-        rig.pool.store(Arc::new(pool(rig.backend.local_addr().unwrap())));
+        rig.roster.store(Arc::new(
+            rig.roster.load().followed_by(pool(rig.backend.local_addr().unwrap())),
+        ));
         // The old backend is heard whatever the state of its connection.
         let back = format!("x\nback {}", client.local_addr().unwrap());
         for _ in 0..50 {

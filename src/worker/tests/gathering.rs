@@ -46,9 +46,9 @@ fn a_budget_that_is_taken_back_ends_the_waiting() {
     let backend = client(SocketAddr::new(host, 0));
     let plan =
         Plan { latency_budget: BUDGET, ..plan(1, host, 5060, backend.local_addr().unwrap()) };
-    let (pool, cells) = (Arc::clone(&plan.pool), plan.cells.clone());
+    let (roster, cells) = (Arc::clone(&plan.roster), plan.cells.clone());
     let workers = Some(start::start(plan, Script::new).unwrap());
-    let rig = Rig { workers, listener: SocketAddr::new(host, 5060), backend, pool, cells };
+    let rig = Rig { workers, listener: SocketAddr::new(host, 5060), backend, roster, cells };
     let client = rig.client();
     rig.wait_until("it waits for more", |rig| {
         together(rig, &client);

@@ -10,12 +10,12 @@ mod lifecycle;
 mod listeners;
 
 use super::backends::CONNECT_AFTER;
-use super::core::Core;
+use super::core::{Core, Counts};
 use super::desk::POLLS_PER_TURN;
 use super::{Answer, Plan, StartError, Workers, start};
 use crate::io::{Sizes, socket};
-use crate::metrics::{BackendOutcome, Cell, Cells};
-use crate::pool::{BackendId, BackendSlot, BackendSpec, Intake, Load, Policy, Pool, State};
+use crate::metrics::{BackendOutcome, Cell, Cells, Roster};
+use crate::pool::{BackendId, BackendSlot, BackendSpec, Load, Policy, Pool};
 use crate::proxy::{
     Absorb, Answer as OwnAnswer, Drop, Egress, FailoverSettings, Forwarded, Ingress, Key, Keys,
     LocalSocket, Method, Now, PathMode, Replaced, Role, Settings, Side, SocketIndex, Tally,
@@ -64,6 +64,16 @@ impl Script {
 fn write(out: &mut [u8], text: &str) -> usize {
     out[..text.len()].copy_from_slice(text.as_bytes());
     text.len()
+}
+
+impl Counts for Script {
+    fn dialogs_on(&self, _backend: BackendId) -> usize {
+        5
+    }
+
+    fn load_of(&self, _backend: BackendId, _now: Now) -> Load {
+        Load { calls: 6, transactions: 4, ..Load::default() }
+    }
 }
 
 impl Core for Script {
@@ -172,16 +182,8 @@ impl Core for Script {
         7
     }
 
-    fn dialogs_on(&self, _backend: BackendId) -> usize {
-        5
-    }
-
     fn calls(&self) -> usize {
         9
-    }
-
-    fn load_of(&self, _backend: BackendId, _now: Now) -> Load {
-        Load { calls: 6, transactions: 4, ..Load::default() }
     }
 
     fn configure(&mut self, settings: Arc<Settings>) {
@@ -200,21 +202,12 @@ struct Rig {
     workers: Option<Workers>,
     listener: SocketAddr,
     backend: UdpSocket,
-    pool: Arc<ArcSwap<Pool>>,
+    roster: Arc<ArcSwap<Roster>>,
     cells: Vec<Arc<Cells>>,
 }
 
 fn pool(backend: SocketAddr) -> Pool {
-    let spec = BackendSpec {
-        name: "one".to_owned(),
-        address: backend,
-        weight: 1,
-        state: State::Ready,
-        sources: Vec::new(),
-        side: 0,
-        intake: Intake::default(),
-        up_since_ms: 0,
-    };
+    let spec = BackendSpec::new("one", backend);
     Pool::build(vec![spec], Policy::CALL_ID_HASH, 0).unwrap()
 }
 
@@ -244,11 +237,10 @@ fn settings(number: usize, workers: usize, host: IpAddr, port: u16) -> Arc<Setti
 
 fn plan(workers: usize, host: IpAddr, port: u16, backend: SocketAddr) -> Plan {
     let pool = pool(backend);
-    let ids: Vec<_> = pool.backends().iter().map(|backend| backend.id).collect();
     Plan {
         settings: (0..workers).map(|number| settings(number, workers, host, port)).collect(),
-        pool: Arc::new(ArcSwap::from_pointee(pool)),
-        cells: (0..workers).map(|_| Arc::new(Cells::new(ids.clone()))).collect(),
+        roster: Arc::new(ArcSwap::from_pointee(Roster::new(pool, workers))),
+        cells: (0..workers).map(|_| Arc::default()).collect(),
         receive_buffer: 4 << 20,
         latency_budget: Duration::ZERO,
         pin_to_cores: true,
@@ -261,9 +253,9 @@ fn rig(workers: usize, host: IpAddr) -> Rig {
     let port = if host.is_ipv4() { 5060 } else { free_ports(host) };
     let backend = client(SocketAddr::new(host, 0));
     let plan = plan(workers, host, port, backend.local_addr().unwrap());
-    let (pool, cells) = (Arc::clone(&plan.pool), plan.cells.clone());
+    let (roster, cells) = (Arc::clone(&plan.roster), plan.cells.clone());
     let workers = start::start(plan, Script::new).unwrap();
-    Rig { workers: Some(workers), listener: SocketAddr::new(host, port), backend, pool, cells }
+    Rig { workers: Some(workers), listener: SocketAddr::new(host, port), backend, roster, cells }
 }
 
 /// The first of four ports that are free.
@@ -311,16 +303,13 @@ impl Rig {
 
     /// Requests that the only backend got.
     fn backend_requests(&self) -> u64 {
-        let id = self.pool.load().backends()[0].id;
-        let of = |cells: &Arc<Cells>| cells.backends.of(id).unwrap().requests.value();
-        self.cells.iter().map(of).sum()
+        self.roster.load().all(BackendSlot(0)).map(|cells| cells.requests.value()).sum()
     }
 
     /// Responses of a class from the backend.
     fn backend_responses(&self, class: usize) -> u64 {
-        let id = self.pool.load().backends()[0].id;
-        let of = |cells: &Arc<Cells>| cells.backends.of(id).unwrap().responses[class].value();
-        self.cells.iter().map(of).sum()
+        let roster = self.roster.load();
+        roster.all(BackendSlot(0)).map(|cells| cells.responses[class].value()).sum()
     }
 
     fn wait_until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
