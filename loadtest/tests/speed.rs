@@ -78,6 +78,40 @@ fn a_rate_is_kept_straight_to_the_backends_and_drawn() {
     assert!((350..650).contains(&started), "{started}");
 }
 
+#[test]
+fn calls_that_are_held_longer_than_the_run_are_no_lost_ones() {
+    let [one] = free_addresses();
+    let report =
+        load(&format!("--backends {one} --rate 200 --seconds 0.2 --warm-up 0.1 --hold-ms 2500"));
+    check_whole(&report);
+}
+
+#[test]
+fn what_could_not_be_told_is_refused_before_the_run() {
+    let [one] = free_addresses();
+    let run = format!("load --backends {one} --rate 1 --seconds 600");
+    let mut gone = Command::new("true").spawn().unwrap();
+    gone.wait().unwrap();
+    for (option, value) in [("--watch", gone.id().to_string()), ("--plot", "/none/x.svg".into())] {
+        let output =
+            Command::new(BINARY).args(run.split(' ')).args([option, &value]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(&value), "{said}");
+    }
+}
+
+#[test]
+fn a_balancer_that_has_ended_cost_no_less_than_one_that_lives() {
+    let [one] = free_addresses();
+    let mut balancer = Command::new("sleep").arg("0.3").spawn().unwrap();
+    let watched = balancer.id();
+    let report =
+        load(&format!("--backends {one} --rate 100 --seconds 1 --warm-up 0 --watch {watched}"));
+    balancer.wait().unwrap();
+    assert_eq!(report["balancer"], serde_json::Value::Null, "{report}");
+}
+
 /// The first words of a process say that it has begun.
 fn wait_for_line(child: &mut Child, engine: &str) {
     use std::io::{BufRead, BufReader};

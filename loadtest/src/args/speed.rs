@@ -66,6 +66,11 @@ pub(super) fn load(args: impl Iterator<Item = String>) -> Result<load::Options, 
         load::Pace::Open { rate } if !(rate > 0.0 && rate.is_finite()) => {
             Err(format!("--rate {rate}: calls per second, more than 0, would be right"))
         }
+        load::Pace::Closed { in_flight }
+            if !(1..=load::OPEN_MAX).contains(&(in_flight as usize)) =>
+        {
+            Err(format!("--in-flight {in_flight}: 1 to {} would be right", load::OPEN_MAX))
+        }
         _ => Ok(options),
     }
 }
@@ -206,6 +211,8 @@ mod tests {
             ("--backends localhost --rate 1", "--backends localhost"),
             ("--backends 127.0.0.1:1 --rate 0", "--rate 0"),
             ("--backends 127.0.0.1:1 --rate inf", "--rate inf"),
+            ("--backends 127.0.0.1:1 --in-flight 0", "1 to 131072"),
+            ("--backends 127.0.0.1:1 --in-flight 131073", "1 to 131072"),
             ("--backends 127.0.0.1:1 --rate 1 --mix fax=1", "--mix fax=1"),
             ("--backends 127.0.0.1:1 --rate 1 --sources 0", "--sources"),
         ] {

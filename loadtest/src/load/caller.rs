@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddrV4;
 
 /// Calls that may be open at once.
-const OPEN_MAX: usize = 1 << 17;
+pub(crate) const OPEN_MAX: usize = 1 << 17;
 
 /// The transactions of a call; the only one of another kind is the first.
 const FIRST: u8 = 1;

@@ -20,6 +20,7 @@ mod text;
 mod timers;
 mod udp;
 
+pub(crate) use caller::OPEN_MAX;
 pub(crate) use options::{Mix, Options, Pace};
 pub(crate) use report::Report;
 pub(crate) use run::run;

@@ -55,6 +55,12 @@ pub(crate) fn thread_cpu() -> Duration {
     cpu_of(Path::new("/proc/thread-self"))
 }
 
+/// Whether there is such a process; one that has ended and waits to be collected is none.
+pub(crate) fn exists(process: u32) -> bool {
+    let stat = read(&Path::new("/proc").join(process.to_string()).join("stat"));
+    after_name(&stat).is_some_and(|fields| fields.first().is_some_and(|state| *state != "Z"))
+}
+
 /// A process and all that descend from it.
 pub(crate) fn family(root: u32) -> Vec<u32> {
     let parents = all().into_iter().filter_map(|process| {
@@ -159,8 +165,10 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("30").spawn().unwrap();
         let me = std::process::id();
         let family = family(me);
+        assert!(exists(me) && exists(child.id()));
         child.kill().unwrap();
         child.wait().unwrap();
+        assert!(!exists(child.id()));
         assert!(family.contains(&me) && family.contains(&child.id()));
         let usage = Usage::of(&[me]);
         assert!(usage.cpu > Duration::ZERO && usage.rss > 0);

@@ -11,10 +11,12 @@ use super::report::{BackendCounts, Cost, LatencyReport, Lost, Repeated, Report};
 use super::udp::Sockets;
 use crate::evaluate::chart::{Chart, Line};
 use sipring_loadtest::random::Random;
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// After the last start: time for two retransmissions with the usual T1.
+/// After the last BYE is due: time for two retransmissions with the usual T1.
 const DRAIN: Duration = Duration::from_secs(2);
 /// A start that is so much behind its time is told.
 const LATE_NS: u64 = 1_000_000;
@@ -26,6 +28,7 @@ const STARTS_MAX: usize = 256;
 /// Makes the calls, and says what came of them.
 pub(crate) fn run(options: &Options) -> io::Result<Report> {
     let mut run = Run::open(options)?;
+    let plot = options.plot.as_deref().map(create).transpose()?;
     let warm_up = options.warm_up.as_nanos() as u64;
     let whole = warm_up + options.length.as_nanos() as u64;
     let mut progress = Progress::new(whole);
@@ -35,11 +38,12 @@ pub(crate) fn run(options: &Options) -> io::Result<Report> {
     run.until(whole, true, &mut progress)?;
     let after = run.snapshot();
     run.callers.is_measuring = false;
-    run.until(whole + DRAIN.as_nanos() as u64, false, &mut progress)?;
+    let last = whole + (options.hold + DRAIN).as_nanos() as u64;
+    run.until(last, false, &mut progress)?;
     progress.end();
     run.callers.close();
-    if let Some(file) = &options.plot {
-        std::fs::write(file, run.chart().svg())?;
+    if let Some(mut plot) = plot {
+        plot.write_all(run.chart().svg().as_bytes())?;
     }
     Ok(run.report(&before, &after))
 }
@@ -93,7 +97,7 @@ impl<'a> Run<'a> {
             random: Random::new(options.seed, u64::MAX),
             next_start: 0.0,
             late_starts: 0,
-            watched: options.watch.map(processes::family).unwrap_or_default(),
+            watched: options.watch.map(watched).transpose()?.unwrap_or_default(),
             options,
         })
     }
@@ -124,7 +128,9 @@ impl<'a> Run<'a> {
             Pace::Closed { in_flight } => {
                 while self.callers.open() < in_flight as usize {
                     let kind = self.options.mix.kind(self.random.bits());
-                    self.callers.start(now, now, kind);
+                    if !self.callers.start(now, now, kind) {
+                        break;
+                    }
                 }
             }
             Pace::Open { rate } => {
@@ -172,8 +178,9 @@ impl<'a> Run<'a> {
         let forwarded = after.arrived - before.arrived;
         let cost = |later: &Usage, earlier| Cost::of(&later.since(earlier), seconds, forwarded);
         let generator = cost(&after.generator, &before.generator);
-        let balancer = cost(&after.balancer, &before.balancer);
-        let balancer = self.options.watch.map(|_| balancer);
+        // One that has ended meanwhile would have cost nothing.
+        let watched = self.options.watch.filter(|process| processes::exists(*process));
+        let balancer = watched.map(|_| cost(&after.balancer, &before.balancer));
         let cores = generator.cores + balancer.map_or(0.0, |balancer| balancer.cores);
         let counts = &self.callers.counts;
         let sum = |count: fn(&BackendCounts) -> u64| -> u64 {
@@ -245,4 +252,20 @@ impl<'a> Run<'a> {
     fn now(&self) -> u64 {
         self.begin.elapsed().as_nanos() as u64
     }
+}
+
+/// The process and its descendants.
+fn watched(process: u32) -> io::Result<Vec<u32>> {
+    if !processes::exists(process) {
+        let text = format!("--watch {process}: there is no such process");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    Ok(processes::family(process))
+}
+
+/// Before the run: what it has seen is not lost for want of a place to draw it.
+fn create(plot: &Path) -> io::Result<File> {
+    File::create(plot).map_err(|e| {
+        io::Error::new(io::ErrorKind::InvalidInput, format!("{}: {e}", plot.display()))
+    })
 }
