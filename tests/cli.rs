@@ -47,6 +47,11 @@ fn version_and_help_are_results() {
     for flag in ["--listen", "--backend", "--policy", "--workers", "--admin", "--no-record-route"] {
         assert!(out.contains(flag), "{flag}\n{out}");
     }
+    let (_, _, err) = run(&["run", "--policy", "none"]);
+    let names = err.split('"').skip(1).step_by(2).filter(|name| *name != "header-hash");
+    let names: Vec<_> = names.collect();
+    assert!(names.contains(&"least-work"), "{err}");
+    names.iter().for_each(|name| assert!(out.contains(name), "{name}\n{out}"));
 }
 
 #[test]

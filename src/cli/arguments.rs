@@ -17,11 +17,13 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TRANSPORT:ADDR")]
     listen: Vec<String>,
 
-    /// Where calls go: ADDRESS or NAME, with or without udp: and :PORT; repeatable, adds to the file's pool
-    #[arg(long, value_name = "ADDR[,weight=N][,priority=N][,name=S]")]
+    /// Where calls go: ADDRESS or NAME, with or without udp: and :PORT; also dialogs_max=N and
+    /// calls_per_second_max=N; repeatable, adds to the file's pool
+    #[arg(long, value_name = "ADDR[,weight=N][,priority=N][,backup][,name=S]")]
     backend: Vec<String>,
 
-    /// How new calls are spread: call-id-hash or round-robin
+    /// How new calls are spread: call-id-hash, source-hash, aor-hash, round-robin, random, least-dialogs,
+    /// least-transactions, least-work or latency [default: call-id-hash]
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
 

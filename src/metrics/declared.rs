@@ -62,7 +62,7 @@ metrics! {
     CONFIG_HASH = Gauge "sipring_config_hash" []
         "Equal on nodes with the same pools, rules, seed and keys; addresses and limits of a node do not count.";
     CONFIG_DRIFT = Gauge "sipring_config_drift" []
-        "Things set at run time against the configuration: administrative states and weights of backends.";
+        "Things set at run time against the configuration: states, weights, additions and removals of backends.";
     DNS_LOOKUPS = Counter "sipring_dns_lookups_total" ["result"]
         "Questions to DNS for backends by name, by result: records, nothing (there is none), failure.";
     DNS_NAMES = Gauge "sipring_dns_names" ["state"]
