@@ -1,6 +1,7 @@
 //! The program itself: exit codes, and what goes to standard output and what to standard error.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
@@ -52,6 +53,40 @@ fn version_and_help_are_results() {
     let names: Vec<_> = names.collect();
     assert!(names.contains(&"least-work"), "{err}");
     names.iter().for_each(|name| assert!(out.contains(name), "{name}\n{out}"));
+}
+
+/// How much memory rings lock is the kernel's affair; that both say the same is ours.
+#[test]
+fn doctor_finds_what_run_would_find_about_the_limit_of_locked_memory() {
+    let mut decided = Vec::new();
+    for limit in ["4096", "65536", "393216", "67108864"] {
+        let limit = format!("--memlock={limit}:{limit}");
+        let with_limit = |arguments: &[&str]| {
+            // root may lock what it wants by CAP_IPC_LOCK.
+            let mut command = Command::new("setpriv");
+            command.args(["--bounding-set=-ipc_lock", "prlimit", &limit]);
+            command.args([env!("CARGO_BIN_EXE_sipring"), arguments[0]]).args(&arguments[1..]);
+            command.args(["--listen", "udp:127.0.0.1:0", "--backend", "127.0.0.1:9"]);
+            command.args(["--admin", "127.0.0.1:0", "--backend-ports", "listener"]);
+            command.args(["--workers", "6"]).stdin(Stdio::null());
+            command
+        };
+        let Ok(doctor) = with_limit(&["doctor"]).output() else { break };
+        let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
+        let Some(ring) = said.lines().find(|line| line.contains(" io_uring ")) else { break };
+        let mut running = with_limit(&["run"]).stderr(Stdio::piped()).spawn().expect("it starts");
+        let lines = BufReader::new(running.stderr.take().expect("piped")).lines();
+        let starts = lines.map_while(Result::ok).any(|line| line.contains(" listens on "));
+        let _ = running.kill();
+        running.wait().expect("it ends");
+        assert_eq!(ring.starts_with("ok "), starts, "{limit}: {said}");
+        assert_eq!(doctor.status.code(), Some(if starts { 0 } else { 69 }), "{limit}: {said}");
+        assert!(starts || said.contains("LimitMEMLOCK"), "{said}");
+        decided.push(starts);
+    }
+    if decided.is_empty() {
+        println!("SKIPPED: limits of locked memory: not root, or no setpriv");
+    }
 }
 
 #[test]

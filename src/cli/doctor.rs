@@ -24,7 +24,7 @@ pub(super) fn doctor(arguments: DoctorArguments) -> Exit {
         Ok(config) => config,
         Err(exit) => return exit,
     };
-    let findings = findings(&Facts::read(config.limits.receive_buffer), &config);
+    let findings = findings(&Facts::read(&config), &config);
     let text = match arguments.json {
         true => serde_json::to_string_pretty(&findings).unwrap_or_default() + "\n",
         false => table(&findings),

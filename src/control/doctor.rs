@@ -4,6 +4,8 @@
 //! every judgement has its test.
 
 mod facts;
+mod ports;
+mod quota;
 #[cfg(test)]
 mod tests;
 
@@ -64,14 +66,15 @@ fn failure(what: &'static str, found: impl Into<String>, advice: impl Into<Strin
 
 /// Judges the machine for this configuration.
 pub fn findings(facts: &Facts, config: &Config) -> Vec<Finding> {
-    let mut findings = vec![ring(facts), cores(facts, config)];
-    findings.extend(quota(facts));
+    let mut findings = vec![rings(facts, config), cores(facts, config)];
+    findings.extend(cpu_quota(facts));
     findings.push(open_files(facts, config));
     findings.push(buffer("receive buffer", facts.receive_buffer, config.limits.receive_buffer));
-    findings.extend(ports(facts, config));
+    findings.extend(ports::judged(facts, config));
     findings.extend(clock(facts));
     findings.extend(seccomp(facts));
-    findings.extend(facts.interfaces.iter().map(|one| queues(one, workers(facts, config))));
+    let workers = workers(config, facts.cores_allowed);
+    findings.extend(facts.interfaces.iter().map(|one| queues(one, workers, facts.cores)));
     findings.extend(conntrack(facts));
     findings.push(steering(facts, config));
     findings.push(latency_budget(facts, config));
@@ -79,21 +82,41 @@ pub fn findings(facts: &Facts, config: &Config) -> Vec<Finding> {
     findings
 }
 
-fn workers(facts: &Facts, config: &Config) -> usize {
-    config.workers.unwrap_or(facts.cores_allowed).clamp(1, WORKERS_MAX)
+/// Sockets that a worker connects to backends at most.
+const CONNECTIONS_MAX: usize = 64;
+
+/// As many as the balancer would start on so many cores.
+fn workers(config: &Config, cores: usize) -> usize {
+    config.workers.unwrap_or(cores).clamp(1, WORKERS_MAX)
 }
 
-fn ring(facts: &Facts) -> Finding {
-    match &facts.ring {
-        Ok(()) => ok("io_uring", format!("works, on Linux {}", facts.release)),
-        Err(refused) => {
-            failure("io_uring", format!("refused, on Linux {}", facts.release), refused)
-        }
+/// Sockets that each worker knows where the machine has so many addresses, at most.
+fn local_sockets(config: &Config, addresses: usize) -> usize {
+    let ports = match config.backend_ports {
+        BackendPorts::Range(first, last) => usize::from(last - first) + 1,
+        BackendPorts::Listener => 0,
+    };
+    addresses.max(1) * (config.listeners.len() + ports)
+}
+
+/// The kernel counts the memory of rings against RLIMIT_MEMLOCK.
+fn rings(facts: &Facts, config: &Config) -> Finding {
+    let release = &facts.release;
+    if let Err(refused) = &facts.rings {
+        return failure("io_uring", format!("refused, on Linux {release}"), refused);
     }
+    let workers = workers(config, facts.cores_allowed);
+    let limit =
+        facts.locked_memory.map_or("without a limit of locked memory".to_owned(), |bytes| {
+            format!("with a limit of {} KiB of locked memory", bytes >> 10)
+        });
+    let workers = format!("{workers} worker{}", if workers == 1 { "" } else { "s" });
+    ok("io_uring", format!("works for {workers} on Linux {release}, {limit}"))
 }
 
 fn cores(facts: &Facts, config: &Config) -> Finding {
-    let (workers, cores) = (workers(facts, config), facts.cores_allowed);
+    let cores = facts.cores_allowed;
+    let workers = workers(config, cores);
     let found = format!("{workers} workers on {cores} of {} cores", facts.cores);
     if workers > cores {
         let advice = format!(
@@ -106,7 +129,7 @@ fn cores(facts: &Facts, config: &Config) -> Finding {
 }
 
 /// A quota stops all workers for the rest of a period once it is used up.
-fn quota(facts: &Facts) -> Option<Finding> {
+fn cpu_quota(facts: &Facts) -> Option<Finding> {
     let cores = facts.cpu_quota?;
     let found = format!("{cores:.1} cores of CPU time");
     let advice = "a control group stops the workers for up to 100 ms when its quota is used up, and \
@@ -117,13 +140,11 @@ fn quota(facts: &Facts) -> Option<Finding> {
 /// A socket for each worker and listener, a port for each of `backend_ports`, up to 64 connected ones
 /// for each worker, rings and events, and some for the admin server.
 fn open_files(facts: &Facts, config: &Config) -> Finding {
-    let workers = workers(facts, config);
-    let ports = match config.backend_ports {
-        BackendPorts::Range(first, last) => usize::from(last - first) + 1,
-        BackendPorts::Listener => 0,
-    };
+    let workers = workers(config, facts.cores_allowed);
     let addresses = facts.addresses.max(1);
-    let needed = workers * (addresses * config.listeners.len() + 64 + 8) + ports * addresses + 200;
+    let listeners = addresses * config.listeners.len();
+    let ports = local_sockets(config, addresses) - listeners;
+    let needed = workers * (listeners + CONNECTIONS_MAX + 8) + ports + 200;
     let found = format!("{} at most, about {needed} needed", facts.open_files);
     if facts.open_files < needed as u64 {
         let advice = "raise the hard limit: LimitNOFILE=1048576 in the unit, or `ulimit -Hn`";
@@ -145,42 +166,6 @@ fn buffer(what: &'static str, granted: Option<usize>, wanted: usize) -> Finding 
         return warning(what, found, advice);
     }
     ok(what, found)
-}
-
-fn ports(facts: &Facts, config: &Config) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let may_bind_low = facts.has(CAP_NET_BIND_SERVICE);
-    for listener in &config.listeners {
-        let port = listener.bind.port();
-        if port != 0 && port < facts.unprivileged_port && !may_bind_low {
-            findings.push(failure(
-                "listener port",
-                format!("udp:{}", listener.bind),
-                format!(
-                    "ports below {} need CAP_NET_BIND_SERVICE: AmbientCapabilities=CAP_NET_BIND_SERVICE \
-                     in the unit, or another port",
-                    facts.unprivileged_port
-                ),
-            ));
-        }
-    }
-    if let (BackendPorts::Range(first, last), Some((low, high))) =
-        (config.backend_ports, facts.ephemeral_ports)
-    {
-        let found = format!("{first}-{last}, ephemeral ones are {low}-{high}");
-        findings.push(match first <= high && last >= low && !facts.reserved_ports {
-            true => warning(
-                "backend_ports",
-                found,
-                format!(
-                    "another program may be given one of them before the balancer starts: choose a range \
-                     outside, or `sysctl -w net.ipv4.ip_local_reserved_ports={first}-{last}`"
-                ),
-            ),
-            false => ok("backend_ports", found),
-        });
-    }
-    findings
 }
 
 fn clock(facts: &Facts) -> Option<Finding> {
@@ -207,17 +192,26 @@ fn seccomp(facts: &Facts) -> Option<Finding> {
 }
 
 /// The kernel delivers datagrams on the cores that the queues of a card interrupt.
-fn queues(interface: &Interface, workers: usize) -> Finding {
+fn queues(interface: &Interface, workers: usize, cores: usize) -> Finding {
     let Interface { name, queues, steered } = interface;
     let found = format!("{name}: {queues} receive queue{}", if *queues == 1 { "" } else { "s" });
     if *queues >= workers || *steered {
         return ok("network card", found);
     }
+    let mask = mask(cores);
     let advice = format!(
         "one core takes in what {workers} workers could handle: more queues (`ethtool -L {name} combined \
-         {workers}`), or software steering (`echo ffffffff > /sys/class/net/{name}/queues/rx-0/rps_cpus`)"
+         {workers}`), or software steering (`echo {mask} > /sys/class/net/{name}/queues/rx-0/rps_cpus`)"
     );
     warning("network card", found, advice)
+}
+
+/// So many cores as the kernel reads them: it refuses a mask of more than there can be.
+fn mask(cores: usize) -> String {
+    let (words, rest) = (cores / 32, cores % 32);
+    let first = (rest > 0).then(|| format!("{:x}", (1_u64 << rest) - 1));
+    let words = std::iter::repeat_n("ffffffff".to_owned(), words);
+    first.into_iter().chain(words).collect::<Vec<_>>().join(",")
 }
 
 fn conntrack(facts: &Facts) -> Vec<Finding> {
@@ -246,7 +240,7 @@ fn conntrack(facts: &Facts) -> Vec<Finding> {
 }
 
 fn steering(facts: &Facts, config: &Config) -> Finding {
-    match (&facts.steering, config.steering, workers(facts, config)) {
+    match (&facts.steering, config.steering, workers(config, facts.cores_allowed)) {
         (_, false, _) => ok("steering", "off, as the configuration says"),
         (_, _, 1) => ok("steering", "off: one worker needs none"),
         (Ok(()), ..) => ok("steering", "the kernel gives each message to the worker that owns it"),

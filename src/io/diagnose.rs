@@ -78,17 +78,24 @@ pub fn ring_failure(error: &io::Error) -> Failure {
     explain(error, &Machine::read())
 }
 
-/// Whether a ring with all that the workers need can be had: it is made, used once and given back.
+/// Whether so many workers, each with so many places for files, get the rings that they need: all of them
+/// are made, held side by side and given back, for what they lock of memory adds up.
 ///
 /// # Errors
 /// Why not, and what to do.
-pub fn try_ring() -> Result<(), Failure> {
-    let sizes = Sizes { receive_slots: 1, send_slots: 1, ..Sizes::of_a_worker(0) };
-    let ring = RingSeed::build(sizes.submissions(), sizes.completions(1)).and_then(|seed| {
-        let event = Event::new()?.share()?;
-        Driver::start(seed, &sizes, &[], 1, event)
-    });
-    ring.map(drop).map_err(|error| ring_failure(&error))
+pub fn try_rings(workers: usize, files: usize) -> Result<(), Failure> {
+    let sizes = Sizes::of_a_worker(workers as u32 - 1);
+    let ring = |_| {
+        let seed = RingSeed::build(sizes.submissions(), sizes.completions(files as u32))?;
+        Driver::start(seed, &sizes, &[], files, Event::new()?.share()?)
+    };
+    let rings: io::Result<Vec<_>> = (0..workers).map(ring).collect();
+    rings.map(drop).map_err(|error| ring_failure(&error))
+}
+
+/// RLIMIT_MEMLOCK in bytes, for all processes of this user together; `None`: there is none.
+pub fn locked_memory_limit() -> Option<u64> {
+    Machine::read().memlock.and_then(|limit| limit.parse().ok())
 }
 
 /// Whether the kernel can wait for several messages within a time ([`Driver::gather`]).
@@ -132,8 +139,9 @@ fn explain(error: &io::Error, machine: &Machine) -> Failure {
         Some(libc::ENOMEM) => (
             Class::Permission,
             format!(
-                "no memory may be locked for it (limit {} bytes): raise `ulimit -l` or \
-                 LimitMEMLOCK=infinity, or the memory limit of the container",
+                "it must lock more memory than it may (limit {} bytes, for all processes of this user \
+                 together): raise `ulimit -l`, or LimitMEMLOCK=infinity in the unit, or the memory \
+                 limit of the container",
                 machine.memlock.as_deref().unwrap_or("unknown")
             ),
         ),
@@ -267,6 +275,11 @@ mod tests {
     fn the_limits_are_named() {
         says(libc::ENOMEM, &machine(), Class::Permission, "limit 8388608 bytes");
         says(libc::EMFILE, &machine(), Class::Unavailable, "ulimit -n");
+    }
+
+    #[test]
+    fn rings_of_several_workers_can_be_had_side_by_side() {
+        assert_eq!(try_rings(3, 200), Ok(()), "the tests need io_uring");
     }
 
     #[test]

@@ -1,12 +1,16 @@
 //! What the machine says of itself. Everything here may be missing: a container hides much of it.
 
+use super::{CONNECTIONS_MAX, local_sockets, ports, quota, workers};
+use crate::config::Config;
 use crate::io::{diagnose, os};
+use crate::limits::SOCKETS_ADDED_MAX;
 use std::fs;
 use std::path::Path;
 
 /// Capabilities by their bit (capabilities(7)).
 pub(super) const CAP_NET_BIND_SERVICE: u32 = 10;
 pub(super) const CAP_NET_ADMIN: u32 = 12;
+const CAP_IPC_LOCK: u32 = 14;
 
 /// A network card that is up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +28,10 @@ pub struct Interface {
 pub struct Facts {
     /// `uname -r`.
     pub release: String,
-    /// Whether a ring with all that the workers need can be had; else why not and what to do.
-    pub ring: Result<(), String>,
+    /// Whether all workers get the rings that they need; else why not and what to do.
+    pub rings: Result<(), String>,
+    /// Bytes that this user may lock; `None`: no limit.
+    pub locked_memory: Option<u64>,
     /// Whether the kernel can wait for several messages; else why not.
     pub gathering: Result<(), String>,
     /// Whether the kernel would steer; else why not.
@@ -44,8 +50,8 @@ pub struct Facts {
     pub unprivileged_port: u16,
     /// The ports that the kernel gives to sockets that ask for any.
     pub ephemeral_ports: Option<(u16, u16)>,
-    /// Some of them are kept back from that.
-    pub reserved_ports: bool,
+    /// The ranges of ports that are kept back from that.
+    pub reserved_ports: Vec<(u16, u16)>,
     /// The kernel's clock source.
     pub clock_source: Option<String>,
     /// `Seccomp:` of `/proc/self/status`.
@@ -56,45 +62,52 @@ pub struct Facts {
     pub interfaces: Vec<Interface>,
     /// Addresses of this machine.
     pub addresses: usize,
-    /// The kernel's SIP helper is loaded.
+    /// The kernel's SIP helper was loaded as a module.
     pub sip_helper: bool,
     /// Connections that the kernel tracks, and at most.
     pub conntrack: Option<(u64, u64)>,
 }
 
 impl Facts {
-    /// Looks around. `receive_buffer` is what the configuration asks for, bytes.
-    pub fn read(receive_buffer: usize) -> Self {
+    /// Looks around, and tries what this configuration wants of the kernel.
+    pub fn read(config: &Config) -> Self {
         let status = text("/proc/self/status");
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
             line.map(|value| value.trim().to_owned())
         };
+        let capabilities =
+            field("CapEff:").and_then(|value| u64::from_str_radix(&value, 16).ok()).unwrap_or(0);
+        let open_files = os::raise_file_limit().unwrap_or(0); // rings are files
+        let cores_allowed = os::allowed_cores().map_or(1, |cores| cores.len());
+        let addresses = os::local_addresses().map_or(1, |addresses| addresses.len());
+        let files = local_sockets(config, addresses) + SOCKETS_ADDED_MAX + CONNECTIONS_MAX;
+        let rings = diagnose::try_rings(workers(config, cores_allowed), files);
         Self {
             release: text("/proc/sys/kernel/osrelease"),
-            ring: diagnose::try_ring().map_err(|failure| failure.text),
+            rings: rings.map_err(|failure| failure.text),
+            locked_memory: diagnose::locked_memory_limit()
+                .filter(|_| capabilities >> CAP_IPC_LOCK & 1 == 0),
             gathering: diagnose::try_gathering(),
             steering: diagnose::try_steering(),
             cores: listed(&text("/sys/devices/system/cpu/online")).unwrap_or(1),
-            cores_allowed: os::allowed_cores().map_or(1, |cores| cores.len()),
-            cpu_quota: quota(&text("/sys/fs/cgroup/cpu.max")),
-            open_files: os::raise_file_limit().unwrap_or(0),
-            receive_buffer: diagnose::granted_receive_buffer(receive_buffer).ok(),
+            cores_allowed,
+            cpu_quota: quota::read(&text("/proc/self/cgroup"), Path::new("/sys/fs/cgroup")),
+            open_files,
+            receive_buffer: diagnose::granted_receive_buffer(config.limits.receive_buffer).ok(),
             unprivileged_port: number("/proc/sys/net/ipv4/ip_unprivileged_port_start")
                 .unwrap_or(1024),
             ephemeral_ports: pair(&text("/proc/sys/net/ipv4/ip_local_port_range")),
-            reserved_ports: !text("/proc/sys/net/ipv4/ip_local_reserved_ports").is_empty(),
+            reserved_ports: ports::ranges(&text("/proc/sys/net/ipv4/ip_local_reserved_ports")),
             clock_source: Some(text(
                 "/sys/devices/system/clocksource/clocksource0/current_clocksource",
             ))
             .filter(|name| !name.is_empty()),
             seccomp: field("Seccomp:").and_then(|value| value.parse().ok()),
-            capabilities: field("CapEff:")
-                .and_then(|value| u64::from_str_radix(&value, 16).ok())
-                .unwrap_or(0),
+            capabilities,
             interfaces: interfaces(Path::new("/sys/class/net")),
-            addresses: os::local_addresses().map_or(1, |addresses| addresses.len()),
-            sip_helper: Path::new("/sys/module/nf_conntrack_sip").exists(),
+            addresses,
+            sip_helper: Path::new("/sys/module/nf_conntrack_sip/initstate").exists(),
             conntrack: number("/proc/sys/net/netfilter/nf_conntrack_count")
                 .zip(number("/proc/sys/net/netfilter/nf_conntrack_max")),
         }
@@ -106,7 +119,8 @@ impl Facts {
     }
 }
 
-fn text(path: &str) -> String {
+/// What stands in a file, without the white around it; nothing where there is none.
+pub(super) fn text(path: impl AsRef<Path>) -> String {
     fs::read_to_string(path).unwrap_or_default().trim().to_owned()
 }
 
@@ -131,20 +145,13 @@ fn listed(text: &str) -> Option<usize> {
     text.split(',').map(of_range).sum()
 }
 
-/// `cpu.max` of a control group: microseconds of each period, or `max`.
-fn quota(text: &str) -> Option<f64> {
-    let (quota, period) = text.split_once(' ')?;
-    let (quota, period): (f64, f64) = (quota.parse().ok()?, period.parse().ok()?);
-    (period > 0.0).then(|| quota / period)
-}
-
 fn interfaces(net: &Path) -> Vec<Interface> {
     let mut interfaces: Vec<_> = fs::read_dir(net)
         .into_iter()
         .flatten()
         .flatten()
         .filter(|entry| entry.path().join("device").exists())
-        .filter(|entry| text(&entry.path().join("operstate").to_string_lossy()) == "up")
+        .filter(|entry| text(entry.path().join("operstate")) == "up")
         .map(|entry| interface(&entry.path(), entry.file_name().to_string_lossy().into_owned()))
         .collect();
     interfaces.sort_by(|one, other| one.name.cmp(&other.name));
@@ -159,7 +166,7 @@ fn interface(path: &Path, name: String) -> Interface {
         .filter(|queue| queue.file_name().to_string_lossy().starts_with("rx-"))
         .collect();
     let is_steered = |queue: &fs::DirEntry| {
-        let cores = text(&queue.path().join("rps_cpus").to_string_lossy());
+        let cores = text(queue.path().join("rps_cpus"));
         cores.bytes().any(|byte| byte.is_ascii_hexdigit() && byte != b'0')
     };
     Interface { name, queues: queues.len(), steered: queues.iter().any(is_steered) }
@@ -167,7 +174,9 @@ fn interface(path: &Path, name: String) -> Interface {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::plan::tests::config;
     use super::*;
+    use crate::config::BackendPorts;
 
     #[test]
     fn lists_of_cores_are_counted() {
@@ -176,14 +185,6 @@ mod tests {
         ["", "a", "3-1", "0-x"]
             .into_iter()
             .for_each(|text| assert_eq!(listed(text), None, "{text}"));
-    }
-
-    #[test]
-    fn a_quota_is_a_number_of_cores_and_max_is_none() {
-        assert_eq!(quota("150000 100000"), Some(1.5));
-        ["max 100000", "", "1 0", "x y"]
-            .into_iter()
-            .for_each(|text| assert_eq!(quota(text), None, "{text}"));
     }
 
     #[test]
@@ -211,8 +212,9 @@ mod tests {
 
     #[test]
     fn this_machine_can_be_read() {
-        let facts = Facts::read(1 << 20);
-        assert_eq!(facts.ring, Ok(()), "the tests need io_uring");
+        let config = config(&["127.0.0.1:5060"], BackendPorts::Listener, &["127.0.0.1:5061"]);
+        let facts = Facts::read(&config);
+        assert_eq!(facts.rings, Ok(()), "the tests need io_uring");
         assert!(facts.cores >= facts.cores_allowed && facts.cores_allowed > 0);
         assert!(facts.open_files > 0 && facts.receive_buffer.is_some());
         assert!(facts.ephemeral_ports.is_some_and(|(low, high)| low < high));

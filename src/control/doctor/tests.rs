@@ -6,7 +6,8 @@ use super::*;
 fn fit() -> Facts {
     Facts {
         release: "6.18.0".into(),
-        ring: Ok(()),
+        rings: Ok(()),
+        locked_memory: Some(8 << 20),
         gathering: Ok(()),
         steering: Ok(()),
         cores: 8,
@@ -16,7 +17,7 @@ fn fit() -> Facts {
         receive_buffer: Some(4 << 20),
         unprivileged_port: 1024,
         ephemeral_ports: Some((32_768, 60_999)),
-        reserved_ports: false,
+        reserved_ports: Vec::new(),
         clock_source: Some("tsc".into()),
         seccomp: Some(0),
         capabilities: 0,
@@ -56,7 +57,7 @@ fn a_fit_machine_has_nothing_to_be_done() {
 #[test]
 fn whatever_is_not_ok_says_what_to_do() {
     let facts = Facts {
-        ring: Err("the sysctl kernel.io_uring_disabled is 2".into()),
+        rings: Err("the sysctl kernel.io_uring_disabled is 2".into()),
         steering: Err("CAP_BPF is missing".into()),
         cores_allowed: 1,
         cpu_quota: Some(1.5),
@@ -91,7 +92,7 @@ fn a_latency_budget_wants_its_kernel() {
 
 #[test]
 fn each_judgement_has_its_edge() {
-    assert_eq!(level("io_uring", |facts| facts.ring = Err("no".into())), Some(Failure));
+    assert_eq!(level("io_uring", |facts| facts.rings = Err("no".into())), Some(Failure));
     assert_eq!(level("CPU quota", |facts| facts.cpu_quota = Some(2.0)), Some(Warning));
     assert_eq!(level("CPU quota", |_| {}), None);
     let needed = 4 * (2 + 64 + 8) + 32 * 2 + 200;
@@ -129,20 +130,6 @@ fn a_low_port_needs_a_right_and_gets_it_by_capability_or_sysctl() {
 }
 
 #[test]
-fn ephemeral_ports_must_not_meet_ours() {
-    let of = |low, high, reserved_ports| {
-        level("backend_ports", |facts| {
-            (facts.ephemeral_ports, facts.reserved_ports) = (Some((low, high)), reserved_ports);
-        })
-    };
-    assert_eq!(of(15_092, 60_999, false), Some(Fine));
-    assert_eq!(of(15_091, 60_999, false), Some(Warning));
-    assert_eq!(of(1024, 15_060, false), Some(Warning));
-    assert_eq!(of(1024, 15_059, false), Some(Fine));
-    assert_eq!(of(1024, 60_999, true), Some(Fine), "somebody has thought of it");
-}
-
-#[test]
 fn a_card_with_few_queues_is_told_of_unless_it_is_steered() {
     let card = |queues, steered| {
         level("network card", |facts| {
@@ -153,6 +140,23 @@ fn a_card_with_few_queues_is_told_of_unless_it_is_steered() {
     assert_eq!(card(4, false), Some(Fine));
     assert_eq!(card(3, false), Some(Warning));
     assert_eq!(card(1, true), Some(Fine));
+}
+
+#[test]
+fn no_core_is_named_that_there_is_not() {
+    let masks = [1, 2, 8, 32, 33, 64].map(mask);
+    assert_eq!(masks, ["1", "3", "ff", "ffffffff", "1,ffffffff", "ffffffff,ffffffff"]);
+    let card = Interface { name: "eth0".into(), queues: 1, steered: false };
+    let advice = queues(&card, 2, 2).advice.unwrap();
+    assert!(advice.contains("`echo 3 > /sys/class/net/eth0/queues/rx-0/rps_cpus`"), "{advice}");
+}
+
+#[test]
+fn the_limit_of_locked_memory_is_told_with_the_workers_that_it_is_enough_for() {
+    let text = |facts: &Facts| said("io_uring", facts, &plain()).unwrap().1;
+    assert!(text(&fit()).contains("4 workers on Linux 6.18.0, with a limit of 8192 KiB"));
+    let unlimited = Facts { locked_memory: None, ..fit() };
+    assert!(text(&unlimited).contains("without a limit"));
 }
 
 #[test]
