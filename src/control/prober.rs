@@ -54,8 +54,8 @@ pub(super) async fn watch(balancer: &Balancer) {
 
 struct Watch<'a> {
     balancer: &'a Balancer,
-    sender: UnboundedSender<(String, Ended)>,
-    ended: UnboundedReceiver<(String, Ended)>,
+    sender: UnboundedSender<(Due, Ended)>,
+    ended: UnboundedReceiver<(Due, Ended)>,
     permits: Arc<Semaphore>,
     /// What each backend's cells said at the last look.
     met: HashMap<BackendId, Met>,
@@ -74,8 +74,8 @@ impl Watch<'_> {
         balancer.observe(|fleet, _| {
             let met = if look { self.look(fleet) } else { Vec::new() };
             let mut changed = fleet.traffic(&met, now);
-            for (backend, Ended { outcome, took }) in ends {
-                changed |= fleet.probe_ended(&backend, outcome, took, now, random());
+            for (probe, Ended { outcome, took }) in ends {
+                changed |= fleet.probe_ended(&probe, outcome, took, now, random());
             }
             changed |= look && fleet.ramp(now.ms);
             changed |= look && fleet.release(now);
@@ -106,12 +106,13 @@ impl Watch<'_> {
     fn start(&self, due: Vec<Due>, fleet: &Fleet) {
         let question = |pool: &PoolState| Rc::new(Question::new(&pool.health));
         let questions: Vec<_> = fleet.pools().iter().map(question).collect();
-        for Due { backend, address, pool } in due {
-            let (question, sender) = (questions[pool].clone(), self.sender.clone());
+        for due in due {
+            let (question, sender) = (questions[due.pool].clone(), self.sender.clone());
             let permits = self.permits.clone();
             spawn(async move {
                 let _permit = permits.acquire().await;
-                let _ = sender.send((backend, probe(&question, address).await)); // nobody: we end
+                let ended = probe(&question, due.address).await;
+                let _ = sender.send((due, ended)); // nobody: we end
             });
         }
     }

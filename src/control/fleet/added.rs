@@ -76,11 +76,13 @@ impl Fleet {
             }
             // It is on its way out: what is known of its health stays.
             Some(place) => {
-                let before = &mut self.members[place];
-                (before.pool, before.spec) = (fresh.pool, fresh.spec);
+                let mut before = self.members.remove(place);
+                before.pool = fresh.pool;
                 (before.admin, before.drain) = (fresh.admin, fresh.drain);
                 (before.overridden, before.weight) = (false, None);
                 (before.leaving, before.added) = (None, true);
+                self.replace_spec(&mut before, fresh.spec, who, now);
+                self.members.insert(place, before);
             }
             None => self.members.push(fresh),
         }

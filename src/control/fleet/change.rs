@@ -133,13 +133,34 @@ impl Fleet {
             self.note_config(&member, &format!("in pool {pool}"), &reason, now);
         }
         let wanted = Admin::from(spec.state);
-        (member.spec, member.added) = (spec, false);
+        self.replace_spec(&mut member, spec, list.who, now);
+        member.added = false;
         if member.admin.value == wanted {
             member.overridden = false;
         } else if !member.overridden {
             self.follow_config(&mut member, "the config has changed", now);
         }
         member
+    }
+
+    /// Another spec of the same name. At another address it is somebody else as far as health goes.
+    pub(super) fn replace_spec(
+        &mut self,
+        member: &mut Member,
+        spec: BackendSpec,
+        who: Who,
+        now: SystemTime,
+    ) {
+        let before = std::mem::replace(&mut member.spec, spec);
+        let address = member.spec.address;
+        if address == before.address {
+            return;
+        }
+        let reason = format!("it was at {} until now", before.address);
+        self.note_of(who, member, &format!("at {address}"), &reason, now);
+        if member.begin_health(who, now) {
+            self.note_of(who, member, "up", &member.up.reason.clone(), now);
+        }
     }
 
     fn follow_config(&mut self, member: &mut Member, reason: &str, now: SystemTime) {

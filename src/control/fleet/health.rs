@@ -96,17 +96,20 @@ impl Fleet {
         probed.filter_map(|member| member.health.as_ref()?.next_ms()).min()
     }
 
-    /// A probe of [`Fleet::probes_due`] has ended. True: the backend has come up or gone down.
+    /// A probe of [`Fleet::probes_due`] has ended. True: the backend has come up or gone down. One that
+    /// has another address by now is not concerned.
     pub fn probe_ended(
         &mut self,
-        backend: &str,
+        probe: &Due,
         outcome: Outcome,
         took: Duration,
         now: Moment,
         random: u32,
     ) -> bool {
-        let place = self.members.iter().position(|member| member.spec.name == backend);
-        let Some(place) = place else { return false };
+        let is_it = |Member { spec, .. }: &Member| {
+            spec.name == probe.backend && spec.address == probe.address
+        };
+        let Some(place) = self.members.iter().position(is_it) else { return false };
         let config = self.health_of(place);
         let rules = &config.rules;
         let member = &mut self.members[place];
@@ -264,6 +267,19 @@ impl Fleet {
 impl Member {
     fn is_probed(&self) -> bool {
         self.admin.value != Admin::Maint && self.leaving.is_none()
+    }
+
+    /// Nothing is known of its health any more: it is like one that joins. True: it was down.
+    pub(super) fn begin_health(&mut self, who: Who, now: SystemTime) -> bool {
+        (self.health, self.held, self.joined) = (None, false, true);
+        let Probed { ups, downs, .. } = self.probed;
+        self.probed = Probed { ups, downs, ..Probed::default() };
+        let reason = "not probed yet at this address".to_owned();
+        let was_up = self.up.value;
+        let since = if was_up { self.up.since } else { now };
+        self.up = Known { value: true, reason, since, who };
+        self.probed.ups += u64::from(!was_up);
+        !was_up
     }
 
     /// Since when it counts as up, milliseconds; 0: it is not watched.

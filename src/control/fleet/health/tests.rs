@@ -44,12 +44,26 @@ fn at(ms: u64) -> Moment {
     Moment { ms, at: SystemTime::UNIX_EPOCH + Duration::from_millis(ms) }
 }
 
+/// A probe of this backend where it is now; of one that is not there, anywhere.
+fn due(fleet: &Fleet, backend: &str) -> Due {
+    let there = fleet.members().iter().find(|member| member.spec.name == backend);
+    let address = there.map_or(([10, 9, 9, 9], 5060).into(), |member| member.spec.address);
+    Due { backend: backend.to_owned(), address, pool: 0 }
+}
+
+/// Ends a probe of a backend without an answer; true if it has gone down.
+fn is_silent(fleet: &mut Fleet, backend: &str, ms: u64) -> bool {
+    let due = due(fleet, backend);
+    fleet.probe_ended(&due, Outcome::Silent, Duration::ZERO, at(ms), 0)
+}
+
 /// Ends two probes of a backend alike; true if the pool has changed.
 fn two_probes(fleet: &mut Fleet, backend: &str, outcome: Outcome, ms: u64) -> bool {
     let took = Duration::from_millis(3);
-    let first = fleet.probe_ended(backend, outcome, took, at(ms), 0);
+    let due = due(fleet, backend);
+    let first = fleet.probe_ended(&due, outcome, took, at(ms), 0);
     assert!(!first, "one is not enough");
-    let changed = fleet.probe_ended(backend, outcome, took, at(ms), 0);
+    let changed = fleet.probe_ended(&due, outcome, took, at(ms), 0);
     fleet.settle(at(ms).at) || changed
 }
 
@@ -245,7 +259,7 @@ fn switched_off_everybody_is_up_and_nobody_is_probed() {
     assert_eq!(states(&fleet), [State::Ready; 2]);
     assert_eq!(fleet.members()[0].up.who, Who::Config);
     assert_eq!(fleet.probes_due(1_000_000), []);
-    assert!(!fleet.probe_ended("b0", Outcome::Silent, Duration::ZERO, at(3), 0));
+    assert!(!is_silent(&mut fleet, "b0", 3));
     assert!(
         !fleet.traffic(
             &[(BackendId::of_name("b0"), Traffic { bad: 99, ..Traffic::default() })],
@@ -257,7 +271,7 @@ fn switched_off_everybody_is_up_and_nobody_is_probed() {
 #[test]
 fn the_end_of_a_probe_of_somebody_who_is_gone_changes_nothing() {
     let mut fleet = fleet(&[1], |_| {});
-    assert!(!fleet.probe_ended("gone", Outcome::Silent, Duration::ZERO, at(1), 0));
+    assert!(!is_silent(&mut fleet, "gone", 1));
     assert_eq!(fleet.events().count(), 0);
 }
 
@@ -271,13 +285,13 @@ fn specs(fleet: &Fleet) -> Vec<BackendSpec> {
 fn health_follows_the_name_over_a_reload_and_who_joins_is_probed_and_starts_slowly() {
     let mut fleet = fleet(&[1, 1, 1], |health| health.rules.slow_start_ms = 1_000);
     two_probes(&mut fleet, "b1", Outcome::Silent, 1);
-    assert!(!fleet.probe_ended("b2", Outcome::Silent, Duration::ZERO, at(1), 0));
+    assert!(!is_silent(&mut fleet, "b2", 1));
     let mut after = specs(&fleet);
     after.reverse();
     after.push(BackendSpec { name: "later".to_owned(), ..after[0].clone() });
     reload(&mut fleet, after, at(2_000));
     assert_eq!(states(&fleet), [State::Ready, State::Down, State::Ready, State::Ready]);
-    assert!(fleet.probe_ended("b2", Outcome::Silent, Duration::ZERO, at(2_001), 0), "the second");
+    assert!(is_silent(&mut fleet, "b2", 2_001), "the second");
     two_probes(&mut fleet, "b1", GOOD, 2_002);
     let due = fleet.probes_due(1_000_000);
     assert!(due.iter().any(|due| due.backend == "later"), "{due:?}");
@@ -347,9 +361,7 @@ fn states_of(fleet: &Fleet, pool: usize) -> Vec<State> {
 fn each_pool_has_its_own_rules_and_its_own_panic() {
     let mut fleet = Fleet::new(two_pools(), at(0).at);
     fleet.watch(at(0), &mut || 0);
-    let bad = |fleet: &mut Fleet, name: &str, ms| {
-        fleet.probe_ended(name, Outcome::Silent, Duration::ZERO, at(ms), 0)
-    };
+    let bad = |fleet: &mut Fleet, name: &str, ms| is_silent(fleet, name, ms);
     assert!(!bad(&mut fleet, "a", 1), "falls by two");
     assert!(bad(&mut fleet, "ccc", 1), "falls by one");
     assert!(fleet.settle(at(1).at));
@@ -395,4 +407,29 @@ fn who_outlives_its_pool_leaves_with_the_first_one() {
         (vec!["a".to_owned(), "bb".to_owned()], vec!["ccc".to_owned(), "dddd".to_owned()],)
     );
     assert!(!fleet.pools()[0].panic, "who leaves is not wanted");
+}
+
+#[test]
+fn at_another_address_a_backend_is_somebody_else() {
+    let mut fleet = fleet(&[1, 1, 1], |health| health.rules.slow_start_ms = 1_000);
+    two_probes(&mut fleet, "b1", Outcome::Silent, 1);
+    let under_way = fleet.probes_due(50_000);
+    assert_eq!(under_way.len(), 3);
+    let mut after = specs(&fleet);
+    after[1].address = SocketAddr::from(([10, 0, 0, 9], 5060));
+    after[2].address = SocketAddr::from(([10, 0, 0, 8], 5060));
+    reload(&mut fleet, after, at(51_000));
+    assert_eq!(states(&fleet), [State::Ready; 3], "nothing speaks against it there");
+    assert!(fleet.members()[1].share() < FULL_SHARE, "as if it had joined");
+    assert_eq!(fleet.members()[1].up_since_ms(), 51_000, "what was sent before says nothing");
+    let what: Vec<_> = fleet.events().map(|one| format!("{} {}", one.backend, one.what)).collect();
+    assert_eq!(what, ["b1 down", "b1 at 10.0.0.9:5060", "b1 up", "b2 at 10.0.0.8:5060"]);
+    let at_once = at(51_001);
+    for end in under_way.iter().filter(|end| end.backend != "b0").cycle().take(9) {
+        assert!(!fleet.probe_ended(end, Outcome::Silent, Duration::ZERO, at_once, 0), "not there");
+    }
+    let due = fleet.probes_due(51_001);
+    let addresses: Vec<_> = due.iter().map(|due| due.address.to_string()).collect();
+    assert_eq!(addresses, ["10.0.0.9:5060", "10.0.0.8:5060"], "it is asked there at once");
+    assert!(is_silent(&mut fleet, "b1", 51_002) || is_silent(&mut fleet, "b1", 51_003));
 }
