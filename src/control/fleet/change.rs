@@ -135,6 +135,9 @@ impl Fleet {
         let wanted = Admin::from(spec.state);
         self.replace_spec(&mut member, spec, list.who, now);
         member.added = false;
+        if member.weight == Some(member.spec.weight) {
+            member.weight = None;
+        }
         if member.admin.value == wanted {
             member.overridden = false;
         } else if !member.overridden {

@@ -79,6 +79,21 @@ fn what_is_set_back_by_hand_is_no_override() {
 }
 
 #[test]
+fn what_the_file_says_too_stands_against_it_no_more() {
+    let weighing = |weight| pool(vec![BackendSpec { weight, ..spec("a", State::Ready) }]);
+    let mut fleet = Fleet::new(weighing(4), at(0));
+    fleet.set_weight("a", 9, Who::Operator, at(1)).unwrap();
+    fleet.set_admin("a", Admin::Drain, "", Who::Operator, at(1)).unwrap();
+    fleet.reload(weighing(2), HOUR, at(2));
+    assert_eq!((fleet.effective(0).0[0].weight, fleet.drift()), (9, 2));
+    let drained = || BackendSpec { weight: 9, ..spec("a", State::Drained) };
+    fleet.reload(pool(vec![drained()]), HOUR, at(3));
+    assert_eq!((fleet.effective(0).0[0].weight, fleet.drift()), (9, 0));
+    fleet.reload(weighing(5), HOUR, at(4));
+    assert_eq!((fleet.effective(0).0[0].weight, states(&fleet)[0]), (5, State::Ready));
+}
+
+#[test]
 fn cleared_it_follows_the_config() {
     let mut fleet = Fleet::new(pool(vec![spec("a", State::Drained)]), at(0));
     assert_eq!(fleet.clear("a", HOUR, Who::Operator, at(1)), Ok(false));
