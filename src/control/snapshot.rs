@@ -5,7 +5,7 @@ use super::fleet::{Event, Known, Member};
 use crate::metrics::{Cell, Cells, Roster};
 use crate::pool::{BackendId, Pool, State};
 use serde::Serialize;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Events that are told, the newest first.
@@ -112,7 +112,7 @@ struct Sample {
     at: Instant,
     totals: Totals<u64>,
     /// Requests to each backend, by identity: pools change.
-    backends: Vec<(BackendId, u64)>,
+    requests: HashMap<BackendId, u64>,
     workers: Vec<WorkerSample>,
 }
 
@@ -178,13 +178,9 @@ impl Sample {
         Self {
             at,
             totals: totals(cells),
-            backends: backends.map(|one| (one.id, requests(one.id))).collect(),
+            requests: backends.map(|one| (one.id, requests(one.id))).collect(),
             workers: workers.collect(),
         }
-    }
-
-    fn requests_of(&self, id: BackendId) -> Option<u64> {
-        self.backends.iter().find(|(known, _)| *known == id).map(|(_, requests)| *requests)
     }
 }
 
@@ -239,13 +235,13 @@ fn backend_rows(
     now: &Sample,
 ) -> Vec<BackendRow> {
     let fresh = |id| {
-        let requests = now.requests_of(id)?;
+        let requests = now.requests.get(&id)?;
         // A backend that has just come began at nothing.
-        last.map(|last| requests.saturating_sub(last.requests_of(id).unwrap_or(0)))
+        last.map(|last| requests.saturating_sub(*last.requests.get(&id).unwrap_or(&0)))
     };
-    let all: u64 = now.backends.iter().filter_map(|(id, _)| fresh(*id)).sum();
+    let all: u64 = now.requests.keys().filter_map(|id| fresh(*id)).sum();
     let row = |member: &Member| {
-        let backend = pool.backends().iter().find(|one| one.spec.name == member.spec.name)?;
+        let backend = pool.backend(pool.by_id(BackendId::of_name(&member.spec.name))?);
         let fresh = fresh(backend.id);
         Some(BackendRow {
             name: member.spec.name.clone(),
@@ -254,7 +250,7 @@ fn backend_rows(
             admin: told(&member.admin, ToString::to_string),
             health: told(&member.up, |up| if *up { "up" } else { "down" }.to_owned()),
             weight: backend.spec.weight,
-            requests: now.requests_of(backend.id).unwrap_or(0),
+            requests: *now.requests.get(&backend.id).unwrap_or(&0),
             rate: fresh.zip(last).map(|(fresh, last)| fresh as f64 / seconds(last, now)),
             share: fresh.filter(|_| all > 0).map(|fresh| fresh as f64 / all as f64),
         })
