@@ -328,6 +328,6 @@ impl Chooser<'_> {
     /// Whether this is no retransmission, and nothing that belongs to another request.
     fn begins_transaction(&self, request: &Request<'_>) -> bool {
         !matches!(request.method, Method::Ack | Method::Cancel)
-            && self.key.is_some_and(|key| !self.proxy.transactions.has(key, self.now))
+            && self.key.is_some_and(|key| !self.proxy.transactions.is_live(key, self.now))
     }
 }

@@ -202,7 +202,7 @@ impl Transactions {
         one.map_or(0, |one| one.key_changes(self.key_mark))
     }
 
-    /// Whether it is there, and its time is not over.
+    /// Whether it is there, and its time is not over: its request was forwarded already.
     pub(super) fn is_live(&self, key: TransactionKey, now: Now) -> bool {
         self.slots.find(key).is_some_and(|at| self.slots.at(at).is_live(now.seconds()))
     }
@@ -210,11 +210,6 @@ impl Transactions {
     /// The backend that a request went to, last. `None`: it is not tracked, or it came from a backend.
     pub(super) fn backend(&self, key: TransactionKey) -> Option<BackendId> {
         self.slots.find(key).and_then(|at| self.slots.at(at).server())
-    }
-
-    /// Whether a request is one that was forwarded already.
-    pub(super) fn has(&self, key: TransactionKey, now: Now) -> bool {
-        self.slots.find(key).is_some_and(|at| self.slots.at(at).is_live(now.seconds()))
     }
 
     /// When the request was sent to the backend of an attempt; of one that was abandoned no more is
