@@ -205,8 +205,8 @@ impl Member {
     /// What the workers see of it: during a panic as if it were up, and its weight `scale` times.
     fn effective(&self, panic: bool, scale: u16) -> BackendSpec {
         let state = match (self.admin.value, self.up.value || panic) {
-            (Admin::Maint, _) | (Admin::Ready, false) => State::Down,
-            (Admin::Drain, _) => State::Drained,
+            (Admin::Maint, _) | (_, false) => State::Down,
+            (Admin::Drain, true) => State::Drained,
             (Admin::Ready, true) if self.leaving.is_some() => State::Drained,
             (Admin::Ready, true) if self.held && !panic => State::Drained,
             (Admin::Ready, true) => State::Ready,

@@ -102,7 +102,7 @@ fn health_and_will_are_two_things() {
     let mut fleet = fleet(&[1, 1, 1], |_| {});
     two_probes(&mut fleet, "b0", Outcome::Refused, 1);
     set(&mut fleet, "b0", Admin::Drain);
-    assert_eq!(states(&fleet)[0], State::Drained, "its dialogs are to go on");
+    assert_eq!(states(&fleet)[0], State::Down, "who is drained and then stopped is not there");
     set(&mut fleet, "b0", Admin::Ready);
     assert_eq!(states(&fleet)[0], State::Down, "ready is no proof of health");
     two_probes(&mut fleet, "b0", GOOD, 2);
