@@ -185,8 +185,7 @@ impl Proxy {
         match method {
             Method::Invite => {
                 let result = CallResult::of(status);
-                let challenge = result == CallResult::Challenged;
-                let ended = self.pins.settle_attempt(key, challenge, now.seconds());
+                let ended = self.pins.settle_attempt(key, is_repeated(status), now.seconds());
                 (ended || awaited).then_some(Settled::Call(result))
             }
             Method::Register => Some(Settled::Registration(RegistrationResult::of(status))),
@@ -269,6 +268,13 @@ impl Proxy {
             _ => drop(self.pins.touch(key, now_s)),
         }
     }
+}
+
+/// Whether the caller is to send its INVITE again in another form, with the same Call-ID, and the attempt
+/// goes on: RFC 3261 8.1.3.5 (and 22), RFC 4028 7.3 (422), RFC 3329 2.3.1 (494), RFC 3261 21.4.16 (421),
+/// RFC 8224 6.2.2 (428).
+fn is_repeated(status: u16) -> bool {
+    matches!(status, 401 | 407 | 413 | 415 | 416 | 420 | 421 | 422 | 428 | 494)
 }
 
 fn is_of_cancel(message: &Message<'_>) -> bool {

@@ -81,6 +81,20 @@ fn an_invite_repeated_with_credentials_is_the_same_attempt_with_two_results() {
 }
 
 #[test]
+fn an_invite_that_is_repeated_in_another_form_is_the_same_attempt() {
+    // RFC 4028 7.3, RFC 3261 8.1.3.5: with the same Call-ID
+    for status in ["422 Session Interval Too Small", "420 Bad Extension", "415 Media Type"] {
+        let mut world = World::new();
+        let first = send(&mut world, &invite());
+        assert_eq!(settled(&respond(&mut world, &first, status)), call(CallResult::OtherClient));
+        let via = "SIP/2.0/UDP 192.0.2.9:5062;branch=z9hG4bKclient2;rport";
+        let again = send(&mut world, &Request { cseq: 2, via, ..invite() });
+        assert!(!is_attempt(&again), "{status}");
+        assert_eq!(settled(&respond(&mut world, &again, "200 OK")), call(CallResult::Ok));
+    }
+}
+
+#[test]
 fn a_repeated_final_response_is_no_result() {
     for (status, result) in [
         ("200 OK", CallResult::Ok),
