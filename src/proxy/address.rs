@@ -106,6 +106,11 @@ impl Addresses {
         if let Some(ip) = uri::ip(host) {
             return self.own.contains(&SocketAddr::new(ip, port));
         }
+        self.is_our_name(host, port)
+    }
+
+    #[inline(never)]
+    fn is_our_name(&self, host: &[u8], port: u16) -> bool {
         self.names.iter().any(|(name, only)| {
             name.as_bytes().eq_ignore_ascii_case(host) && only.is_none_or(|only| only == port)
         })

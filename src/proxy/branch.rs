@@ -101,23 +101,13 @@ impl Branch {
         body[1..3].copy_from_slice(&self.ingress.0.to_be_bytes());
         body[3..SIZE].copy_from_slice(&self.backend.0.to_be_bytes());
         if legacy {
-            let all = request.message.bytes;
-            let parts = [request.via.value.of(all), request.from_tag, request.uri.of(all)];
-            let distinct = key.sign_parts(Purpose::Legacy, &parts) as u32;
-            body[SIZE..].copy_from_slice(&distinct.to_be_bytes());
+            return write_legacy(body, key, transaction, request, out);
         }
         let signature = transaction.mac(key, &body).to_be_bytes();
-        if legacy {
-            let mut bytes = [0; LEGACY_ALL];
-            bytes[..LEGACY_SIZE].copy_from_slice(&body);
-            bytes[LEGACY_SIZE..].copy_from_slice(&signature);
-            out.extend_from_slice(&encode::<LEGACY_ALL, LEGACY_TEXT>(&bytes));
-        } else {
-            let mut bytes = [0; ALL];
-            bytes[..SIZE].copy_from_slice(&body[..SIZE]);
-            bytes[SIZE..].copy_from_slice(&signature);
-            out.extend_from_slice(&encode::<ALL, TEXT>(&bytes));
-        }
+        let mut bytes = [0; ALL];
+        bytes[..SIZE].copy_from_slice(&body[..SIZE]);
+        bytes[SIZE..].copy_from_slice(&signature);
+        out.extend_from_slice(&encode::<ALL, TEXT>(&bytes));
     }
 
     /// Reads a branch and believes it only with a good signature over this transaction.
@@ -152,4 +142,23 @@ impl Branch {
             backend: BackendId(u32::from_be_bytes([body[3], body[4], body[5], body[6]])),
         })
     }
+}
+
+/// The branch of a request that has none of RFC 3261.
+#[cold]
+fn write_legacy(
+    mut body: [u8; LEGACY_SIZE],
+    key: &SigningKey,
+    transaction: &Transaction<'_>,
+    request: &validate::Request<'_>,
+    out: &mut Vec<u8>,
+) {
+    let all = request.message.bytes;
+    let parts = [request.via.value.of(all), request.from_tag, request.uri.of(all)];
+    let distinct = key.sign_parts(Purpose::Legacy, &parts) as u32;
+    body[SIZE..].copy_from_slice(&distinct.to_be_bytes());
+    let mut bytes = [0; LEGACY_ALL];
+    bytes[..LEGACY_SIZE].copy_from_slice(&body);
+    bytes[LEGACY_SIZE..].copy_from_slice(&transaction.mac(key, &body).to_be_bytes());
+    out.extend_from_slice(&encode::<LEGACY_ALL, LEGACY_TEXT>(&bytes));
 }

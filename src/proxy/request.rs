@@ -56,9 +56,7 @@ impl Proxy {
             return self.refuse_broken(ingress, message, Fault::Route, out);
         }
         if request.method == Method::Options && self.is_for_us(request) {
-            let refuses = self.settings.refuses_new(ingress.socket);
-            let answer = if refuses { Answer::Draining } else { Answer::Options };
-            return self.answer(ingress, request, answer, out);
+            return self.answer_options(ingress, request, out);
         }
         // The key asks for the memory of its slot, which comes while the backend is chosen.
         let branch = request.via.branch.map(|branch| branch.of(message.bytes));
@@ -178,6 +176,18 @@ impl Proxy {
             })
     }
 
+    #[cold]
+    fn answer_options(
+        &mut self,
+        ingress: &Ingress,
+        request: &Request<'_>,
+        out: &mut [u8],
+    ) -> Verdict {
+        let refuses = self.settings.refuses_new(ingress.socket);
+        let answer = if refuses { Answer::Draining } else { Answer::Options };
+        self.answer(ingress, request, answer, out)
+    }
+
     /// Keeps the Call-ID where it goes (RFC 3261 16.11: a pool that changes must not split a
     /// transaction). If the table is full, a new call goes by the hash, which needs no memory.
     fn pin(
@@ -207,11 +217,7 @@ impl Proxy {
         };
         let outcome = self.pins.insert_or_refresh(key, backend, class, now.seconds());
         if outcome == Outcome::Full && way.by == Routed::Policy {
-            let placing = self.placing(pool, ingress, request);
-            if let Some(slot) = pool.choose_by_hash(placing.group, placing.call, &[]) {
-                (way.target, way.by) = (Target::Backend(slot), Routed::Unpinned);
-                return;
-            }
+            return self.go_unpinned(pool, ingress, request, way);
         }
         let may_begin = class == Class::Invite && request.to_tag.is_none();
         match (may_begin, outcome, way.by) {
@@ -223,6 +229,14 @@ impl Proxy {
                 self.pins.repeat_attempt(key);
             }
             _ => {}
+        }
+    }
+
+    #[cold]
+    fn go_unpinned(&self, pool: &Pool, ingress: &Ingress, request: &Request<'_>, way: &mut Way) {
+        let placing = self.placing(pool, ingress, request);
+        if let Some(slot) = pool.choose_by_hash(placing.group, placing.call, &[]) {
+            (way.target, way.by) = (Target::Backend(slot), Routed::Unpinned);
         }
     }
 
@@ -302,6 +316,7 @@ impl Proxy {
     }
 
     /// Our answer to a request that keeps the rules.
+    #[cold]
     #[inline(never)]
     pub(super) fn answer(
         &mut self,
@@ -317,6 +332,7 @@ impl Proxy {
     }
 
     /// Our answer to one that does not: 400, or 505 (RFC 3261 21.4.1, 21.5.6).
+    #[cold]
     #[inline(never)]
     fn refuse_broken(
         &mut self,

@@ -102,6 +102,7 @@ impl Proxy {
     }
 
     /// The ACK of an answer of our own: if it ended a failover, it is repeated no more.
+    #[cold]
     pub(super) fn acknowledged(&mut self, request: &Request<'_>) {
         if self.failover.is_empty() {
             return;

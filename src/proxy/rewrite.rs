@@ -145,8 +145,15 @@ pub(super) fn push_number(out: &mut Vec<u8>, mut number: u32) {
         }
         // Ports.
         10_000..100_000 => {
-            let places = [10_000, 1000, 100, 10, 1];
-            return out.extend_from_slice(&places.map(|place| digit(number / place)));
+            // Ten-thousandths of 2^32, rounded up: the first digit stands in front of the point, and each
+            // multiplication by ten brings the next one there.
+            let mut rest = u64::from(number) * (1u64 << 32).div_ceil(10_000);
+            let digits = [(); 5].map(|()| {
+                let digit = b'0' + (rest >> 32) as u8;
+                rest = (rest & 0xffff_ffff) * 10;
+                digit
+            });
+            return out.extend_from_slice(&digits);
         }
         _ => {}
     }
@@ -189,10 +196,10 @@ mod tests {
     #[test]
     fn numbers_are_written_in_decimal() {
         let mut out = Vec::new();
-        for number in [0, 9, 10, 70, 99, 100, 999, 5060, 10_203, 99_999, 100_000, u32::MAX] {
+        for number in (0..100_002).chain([1_000_000, u32::MAX]) {
+            out.clear();
             push_number(&mut out, number);
-            out.push(b' ');
+            assert_eq!(out, number.to_string().as_bytes());
         }
-        assert_eq!(out, b"0 9 10 70 99 100 999 5060 10203 99999 100000 4294967295 ");
     }
 }

@@ -65,7 +65,9 @@ impl Routes {
             self.values.push(RouteValue { row, value });
         }
         self.last = self.values.len();
-        self.undo_strict_router(message, addresses)?;
+        if request.sip_uri.is_some_and(|uri| !uri.params.is_empty()) {
+            self.undo_strict_router(message, addresses)?;
+        }
         let mut has_mate = self.token.is_some_and(|token| is_of_two(token.of(message.bytes)));
         while let Some(next) = self.next(message)? {
             let Some(token) = own_token(message.bytes, next, addresses) else { break };
@@ -82,15 +84,14 @@ impl Routes {
     }
 
     /// RFC 3261 16.4: a strict router upstream put our Record-Route value into the Request-URI and
-    /// the Request-URI behind the last Route.
+    /// the Request-URI behind the last Route. Its token is a parameter: without any, it is not ours.
+    #[inline(never)]
     fn undo_strict_router(
         &mut self,
         message: &Message<'_>,
         addresses: &Addresses,
     ) -> Result<(), Fault> {
-        if self.values.is_empty()
-            || memchr::memmem::find(self.target.of(message.bytes), b";lb=").is_none()
-        {
+        if self.values.is_empty() {
             return Ok(());
         }
         if let Some(Some(token)) = own_token(message.bytes, self.target, addresses) {

@@ -172,7 +172,10 @@ impl Signer {
 
     /// The key with this number, if it is alive.
     pub(super) fn key(&self, number: u8) -> Option<&SigningKey> {
-        std::iter::once(&self.current).chain(&self.previous).find(|key| key.number == number)
+        if self.current.number == number {
+            return Some(&self.current);
+        }
+        self.previous.as_ref().filter(|key| key.number == number)
     }
 
     /// All keys, the former ones too: for what nobody gains anything by.

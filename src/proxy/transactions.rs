@@ -153,8 +153,7 @@ impl Transactions {
                 return Came::Again;
             }
             Probe::Found(at) => {
-                self.count_out(counts, at);
-                self.slots.remove(at);
+                self.forget(counts, at);
                 return self.request(counts, key, sent, now);
             }
             Probe::Vacant(_) if self.open >= self.open_max => return Came::Untracked,
@@ -165,6 +164,13 @@ impl Transactions {
         self.slots.put(at, one);
         self.open += 1;
         Came::New
+    }
+
+    /// One that ran out and was not swept yet.
+    #[cold]
+    fn forget(&mut self, counts: &mut Counts, at: usize) {
+        self.count_out(counts, at);
+        self.slots.remove(at);
     }
 
     /// A response is forwarded upstream: the backend of its attempt, its status, whether it is to an

@@ -3,7 +3,7 @@
 use super::block::find;
 use super::field::Values;
 use super::scan::LineEnds;
-use super::{Header, NameAddr, Row, Rows, Span, Uri, Via, number, trim, usual};
+use super::{Header, NameAddr, Row, Rows, RowsOf, Span, Uri, ValuesOf, Via, number, trim, usual};
 
 /// What makes a message unfit to forward, one variant per broken rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,20 +147,17 @@ impl<'a> Message<'a> {
 
     /// The field's rows in their order. Other rows between them cost time only where a field has
     /// more than one row.
-    pub fn rows(&self, header: Header) -> impl Iterator<Item = Row> + use<'a> {
-        let field = self.fields[header as usize];
-        let first =
-            (field.count > 0).then_some(Row { header, line: field.line, value: field.value });
-        let mut others = Rows::new(self.bytes, field.line.end as usize);
-        let more = (1..field.count).map_while(move |_| others.find(|row| row.header == header));
-        first.into_iter().chain(more)
+    #[inline]
+    pub fn rows(&self, header: Header) -> RowsOf<'a> {
+        let field = &self.fields[header as usize];
+        let first = Row { header, line: field.line, value: field.value };
+        RowsOf::new(self.bytes, first, field.count)
     }
 
     /// The field's comma-joined values over all its rows, each with its row.
-    pub fn values(&self, header: Header) -> impl Iterator<Item = (Row, Span)> + use<'a> {
-        let bytes = self.bytes;
-        self.rows(header)
-            .flat_map(move |row| Values::new(bytes, row.value).map(move |value| (row, value)))
+    #[inline]
+    pub fn values(&self, header: Header) -> ValuesOf<'a> {
+        ValuesOf::new(self.rows(header))
     }
 
     /// The topmost Via value.

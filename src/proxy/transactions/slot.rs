@@ -126,6 +126,7 @@ impl Transaction {
     }
 
     /// A retransmission. Wherever it goes now, the transaction goes with it.
+    #[cold]
     pub(super) fn repeat(&mut self, counts: &mut Counts, backend: BackendId, now: Now) {
         self.again = self.again.saturating_add(1);
         self.live_on(if self.is_closed() { LINGER_S } else { TRANSACTION_S }, now);
