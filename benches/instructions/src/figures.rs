@@ -47,7 +47,8 @@ pub(crate) fn render(names: &[String], accepted: &Figures, measured: &Figures) -
          and {LINES}\n\
          # of code, 64 bytes each, that they may lie in: the instruction cache holds 512, and a message that needs\n\
          # more waits for memory.\n\
-         # `cargo bench -p sipring-instructions` fails if one grows by more than {GROWTH_MAX} %, lines {LINES_GROWTH_MAX} %. Accept\n\
+         # `cargo bench -p sipring-instructions` fails if one grows by more than {GROWTH_MAX} %, \
+         lines {LINES_GROWTH_MAX} %. Accept\n\
          # new ones, and say in the commit why: {ACCEPT}\n\n"
     );
     for name in names {
