@@ -7,6 +7,7 @@
 # on the first core. The table has medians and quartiles; ratios are of one round. Seven rounds take a minute.
 # Build before: cargo build --release --workspace --bins
 set -euo pipefail
+. "$(dirname "$0")/usage.sh"
 cd "$(dirname "$0")/.."
 
 load=${1:?LOAD: calls a second, or full}

@@ -7,6 +7,7 @@
 # As root it installs kamailio and nginx where they are missing, and gives sockets that ask for nothing
 # larger receive buffers while it runs. What is not there is left out, and the results say so.
 set -euo pipefail
+. "$(dirname "$0")/usage.sh"
 cd "$(dirname "$0")/.."
 export PATH="$PATH:$HOME/.cargo/bin:/usr/sbin:/sbin"
 

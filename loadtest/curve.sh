@@ -6,6 +6,7 @@
 # All points of an axis have a turn in each round; the table has the medians. An axis takes a minute. The balancer runs on the
 # last core (two workers: on all), the load on the first. Build before: cargo build --release --workspace --bins
 set -euo pipefail
+. "$(dirname "$0")/usage.sh"
 cd "$(dirname "$0")/.."
 
 axis=${1:?AXIS: workers, backends, pins, size or listeners}

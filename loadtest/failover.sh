@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # A backend of three fails under a steady load, in five ways, and comes back: tests/wire/scenes.rs, in
-# release, one scene after the other. What they measured goes to loadtest/results/2026-11-failover.md
-# and .json.
+# release, one scene after the other. What they measured goes to OUT.md and OUT.json.
+#
+#   loadtest/failover.sh [OUT]     OUT: loadtest/results/2026-11-failover
 set -euo pipefail
+. "$(dirname "$0")/usage.sh"
 cd "$(dirname "$0")/.."
 OUT=${1:-loadtest/results/2026-11-failover}
 FIGURES=$(mktemp -d)

@@ -5,6 +5,7 @@
 #
 #   loadtest/soak.sh [SECONDS] [OUT.md]        target/release/sipring and sipring-loadtest must be built
 set -euo pipefail
+. "$(dirname "$0")/usage.sh"
 cd "$(dirname "$0")/.."
 SECONDS_OF_LOAD=${1:-180}
 OUT=${2:-}

@@ -6,6 +6,7 @@
 # Whole calls from one source port (a trunk) and from 32, with steering off and on, each in turn in every round; the table has
 # the medians. Received: each worker's share of the datagrams. Build before: cargo build --release --workspace --bins
 set -euo pipefail
+. "$(dirname "$0")/usage.sh"
 cd "$(dirname "$0")/.."
 
 rounds=${1:-5}
