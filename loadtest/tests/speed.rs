@@ -56,6 +56,8 @@ fn every_forwarder_carries_whole_calls() {
         ));
         check_whole(&report);
         assert!(report["balancer"]["us_per_message"].as_f64().unwrap() > 0.0, "{engine}: {report}");
+        assert!(report["messages_a_turn"].as_f64().unwrap() > 0.0, "{engine}: {report}");
+        assert!(!report["processors_busy"].as_object().unwrap().is_empty(), "{engine}: {report}");
         assert!(report["latency_us"]["other"]["count"].as_u64().unwrap() > 0, "{engine}: {report}");
     }
 }

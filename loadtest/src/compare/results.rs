@@ -14,6 +14,9 @@ pub(super) struct Results {
     /// How the load was made: what `load` was told, without addresses and lengths.
     pub(super) loads: Vec<String>,
     pub(super) machine: Machine,
+    /// The balancer's and the load's.
+    #[serde(default)]
+    pub(super) cores: Cores,
     /// The generator alone, straight to its own backends.
     pub(super) generator: Vec<Report>,
     pub(super) rivals: Vec<Runs>,
@@ -28,7 +31,7 @@ pub(super) struct Runs {
     pub(super) name: String,
     pub(super) title: String,
     pub(super) version: String,
-    /// As many messages as it takes.
+    /// As many messages as it takes; some a round.
     pub(super) saturated: Vec<Report>,
     /// At a rate that is the same for all and low.
     pub(super) low: Vec<Report>,
@@ -39,6 +42,13 @@ pub(super) struct Runs {
     /// What happened beside these runs.
     #[serde(default)]
     pub(super) beside: Beside,
+}
+
+/// Which core belongs to whom, by number.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub(super) struct Cores {
+    pub(super) balancer: usize,
+    pub(super) load: usize,
 }
 
 /// How far what was measured had the machine to itself.
@@ -94,7 +104,7 @@ impl Results {
         self.rivals.iter().find(|runs| runs.name == name)
     }
 
-    /// How many times the CPU of `of` one takes, in the same round.
+    /// How many times the CPU of `of` one takes, in the same pass.
     pub(super) fn ratio(
         &self,
         name: &str,
@@ -106,6 +116,12 @@ impl Results {
     }
 }
 
+/// What others were charged with of the balancer's core, cores; 0 where that is not known.
+pub(super) fn intruders(report: &Report, core: usize) -> f64 {
+    let busy = report.processors_busy.get(&core).zip(report.balancer);
+    busy.map_or(0.0, |(busy, balancer)| (busy - balancer.cores).max(0.0))
+}
+
 /// CPU per forwarded message, in microseconds.
 pub(super) fn cpu(report: &Report) -> f64 {
     report.balancer.map_or(f64::NAN, |cost| cost.us_per_message)
@@ -114,16 +130,30 @@ pub(super) fn cpu(report: &Report) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::Cost;
+    use std::collections::BTreeMap;
 
     #[test]
     fn a_disturbed_run_is_made_again_but_for_the_last_try() {
-        let seen = |stopped_ms| Seen { stopped_ms, others: 0.1, counting: 0.0 };
+        let seen = |stopped_ms| Seen { stopped_ms, others: 0.1, counting: 0.0, intruders: 0.0 };
         let mut beside = Beside::default();
         assert!(!beside.rejects(seen(3.0), false));
         assert!(beside.rejects(seen(40.0), false));
         assert_eq!((beside.repeated, beside.disturbed, beside.worst), (1, 0, seen(3.0)));
         assert!(!beside.rejects(seen(30.0), true));
         assert_eq!((beside.repeated, beside.disturbed, beside.worst), (1, 1, seen(30.0)));
+    }
+
+    #[test]
+    fn others_on_the_balancers_core_are_what_it_was_busy_beyond_the_balancer() {
+        let busy = BTreeMap::from([(0, 0.5), (1, 0.95), (2, 0.7)]);
+        let balancer = Some(Cost { cores: 0.8, ..Cost::default() });
+        let measured = Report { processors_busy: busy, balancer, ..Report::default() };
+        assert!((intruders(&measured, 1) - 0.15).abs() < 1e-9);
+        assert_eq!(intruders(&measured, 2), 0.0, "never below 0");
+        assert_eq!(intruders(&measured, 3), 0.0, "no such core");
+        let nobody = Report { balancer: None, ..measured };
+        assert_eq!(intruders(&nobody, 1), 0.0);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The results in words: what was measured where, one row for each, and the aims.
 
-use super::bystander::{OTHERS_MAX, STOP_MAX_MS, figure};
+use super::bystander::{INTRUDERS_MAX, OTHERS_MAX, STOP_MAX_MS, figure};
 use super::measure::{THROWN_AWAY_MAX, TRIES};
 use super::results::{FLOOR, Results, Runs, Spread, cpu};
-use crate::load::Report;
+use crate::load::{Cost, Report};
 use std::fmt::Write;
 
 /// What a balancer that knows SIP may cost: (who, against whom, times that one's CPU at most).
@@ -28,7 +28,7 @@ pub(super) fn all(results: &Results) -> String {
 
 fn write_head(text: &mut String, results: &Results) {
     let machine = &results.machine;
-    let rounds = results.rivals.first().map_or(0, |runs| runs.saturated.len());
+    let rounds = results.rivals.first().map_or(0, |runs| runs.low.len());
     let others = Spread::of(results.rivals.iter().flat_map(every).map(|report| report.others_busy));
     let _ = write!(
         text,
@@ -96,7 +96,7 @@ fn write_costs(text: &mut String, results: &Results) {
     text.push_str(
         "\n## CPU per forwarded message\n\n\
          us of all threads and processes of the balancer. `x bare` is the ratio to the bare io_uring \
-         forwarder in the same round.\n\n\
+         forwarder in the same pass.\n\n\
          | | saturated, us | user | x bare | a full core forwards | at 1500 calls/s, us | x bare | RSS, MiB |\n\
          |---|---|---|---|---|---|---|---|\n",
     );
@@ -126,10 +126,13 @@ fn write_rates(text: &mut String, results: &Results) {
     text.push_str(
         "\n## Rates and latency\n\n\
          Latency is from when the INVITE was due to its 200, four messages through the balancer, at \
-         half of its own rate. `core used` says who was the limit when saturated.\n\n\
-         | | messages/s saturated | core used: balancer, load | calls/s with < 0.1 % lost \
-         | half load, calls/s | p50, us | p99, us |\n\
-         |---|---|---|---|---|---|---|\n",
+         half of its own rate. Who was the limit when saturated: `busy` is how busy the cores of balancer and \
+         load were, whoever it was, and in brackets what these themselves were charged with; `a turn` is how \
+         many messages the load took in after a wait: many where it was the limit, few where it waited for the \
+         balancer.\n\n\
+         | | messages/s saturated | busy: balancer's core, load's | a turn of the load \
+         | calls/s with < 0.1 % lost | half load, calls/s | p50, us | p99, us |\n\
+         |---|---|---|---|---|---|---|---|\n",
     );
     for runs in &results.rivals {
         let of = |reports: &[Report], figure: fn(&Report) -> f64| {
@@ -145,11 +148,12 @@ fn write_rates(text: &mut String, results: &Results) {
         };
         let _ = writeln!(
             text,
-            "| {} | {:.0} | {:.0} %, {:.0} % | {} | {:.0} | {} | {} |",
+            "| {} | {:.0} | {}, {} | {:.0} | {} | {:.0} | {} | {} |",
             runs.title,
             of(&runs.saturated, |r| r.forwarded_per_s),
-            of(&runs.saturated, |r| r.balancer.map_or(f64::NAN, |cost| cost.cores * 100.0)),
-            of(&runs.saturated, |r| r.generator.cores * 100.0),
+            busy(&runs.saturated, results.cores.balancer, |r| r.balancer),
+            busy(&runs.saturated, results.cores.load, |r| Some(r.generator)),
+            of(&runs.saturated, |r| r.messages_a_turn),
             if runs.highest_rate > 0.0 {
                 format!("{:.0}", runs.highest_rate)
             } else {
@@ -162,8 +166,18 @@ fn write_rates(text: &mut String, results: &Results) {
     }
 }
 
+/// How busy a core was, and with whom it belongs to.
+fn busy(reports: &[Report], core: usize, whose: fn(&Report) -> Option<Cost>) -> String {
+    let busy = reports.iter().filter_map(|report| report.processors_busy.get(&core).copied());
+    let own = reports.iter().filter_map(|report| Some(whose(report)?.cores));
+    let percent = |spread: Option<Spread>| {
+        spread.map_or("-".to_owned(), |spread| format!("{:.0} %", spread.median * 100.0))
+    };
+    format!("{} ({})", percent(Spread::of(busy)), percent(Spread::of(own)))
+}
+
 fn write_aims(text: &mut String, results: &Results) {
-    text.push_str("\n## Aims\n\nCPU per message when saturated, ratio in the same round.\n\n");
+    text.push_str("\n## Aims\n\nCPU per message when saturated, ratio in the same pass.\n\n");
     for &(name, of, most) in AIMS {
         let (Some(ratio), Some(other)) = (results.ratio(name, of, saturated_of), results.runs(of))
         else {
@@ -203,25 +217,29 @@ fn write_beside(text: &mut String, results: &Results) {
     let _ = write!(
         text,
         "\n## Beside it\n\nA run beside which a core stood still for more than {STOP_MAX_MS:.0} ms, or others \
-         took more than {OTHERS_MAX} cores for a tenth of a second, was made again, {TRIES} times in \
+         took more than {OTHERS_MAX} cores for a tenth of a second, or, where CPU is the figure, were charged \
+         with more than {INTRUDERS_MAX} of the balancer's core, was made again, {TRIES} times in \
          all at most, and the last one kept whatever it was \
          (every one, once those thrown away had taken {} s): the same for everybody, \
          and for the search of the highest rate too, where besides whatever was found lossy was tried once \
-         more.\n\n\
-         | | made again | kept though disturbed | longest stop, ms | others at their loudest, cores |\n\
-         |---|---|---|---|---|\n",
+         more. Where CPU is the figure, stops are seen on the load's core only: who wakes on the balancer's \
+         is charged with what that does.\n\n\
+         | | made again | kept though disturbed | longest stop, ms | others at their loudest, cores \
+         | others on the balancer's core, cores |\n\
+         |---|---|---|---|---|---|\n",
         THROWN_AWAY_MAX.as_secs(),
     );
     for runs in &results.rivals {
         let beside = &runs.beside;
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} |",
             runs.title,
             beside.repeated,
             beside.disturbed,
             figure(beside.worst.stopped_ms, 1),
-            figure(beside.worst.others, 2)
+            figure(beside.worst.others, 2),
+            figure(beside.worst.intruders, 2)
         );
     }
     let counting = results.rivals.iter().map(|runs| 100.0 * runs.beside.worst.counting);

@@ -22,7 +22,7 @@ mod udp;
 
 pub(crate) use caller::OPEN_MAX;
 pub(crate) use options::{Mix, Options, Pace};
-pub(crate) use report::Report;
+pub(crate) use report::{Cost, Report};
 pub(crate) use run::run;
 
 /// Which call or transaction: the place of its state, and how often that place was used before.

@@ -100,7 +100,7 @@ impl Latency {
 }
 
 /// Everything, as it is written.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub(crate) struct Report {
     pub(crate) command: String,
     /// What was measured; the warm-up is before it.
@@ -137,6 +137,13 @@ pub(crate) struct Report {
     pub(crate) others_busy: f64,
     /// Of that, softirq threads of the kernel.
     pub(crate) softirq_busy: f64,
+    /// How busy each processor was, whoever it was, by its number: 0.0 to 1.0.
+    #[serde(default)]
+    pub(crate) processors_busy: BTreeMap<usize, f64>,
+    /// Messages that the generator took in after a wait, in the mean: nearly all that are open where it is
+    /// the limit itself, few where they wait at the balancer.
+    #[serde(default)]
+    pub(crate) messages_a_turn: f64,
 }
 
 /// Calls and requests lost, by cause.
@@ -164,7 +171,7 @@ pub(crate) struct Repeated {
 }
 
 /// By microseconds.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub(crate) struct LatencyReport {
     /// INVITE to the first answer, to its 200; BYE to its 200; another request to its 200.
     pub(crate) first_response: Option<Quantiles>,
@@ -185,7 +192,7 @@ pub(crate) struct Quantiles {
 }
 
 /// What a process and its descendants used.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub(crate) struct Cost {
     /// CPU time over time: 1.0 is a whole core.
     pub(crate) cores: f64,

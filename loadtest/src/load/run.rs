@@ -11,6 +11,7 @@ use super::report::{BackendCounts, Cost, LatencyReport, Lost, Repeated, Report};
 use super::udp::Sockets;
 use crate::evaluate::chart::{Chart, Line};
 use sipring_loadtest::random::Random;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
@@ -59,6 +60,8 @@ struct Run<'a> {
     /// When the next start is due, at a rate; nanoseconds.
     next_start: f64,
     late_starts: u64,
+    /// Waits of the loop.
+    turns: u64,
     watched: Vec<u32>,
 }
 
@@ -67,6 +70,7 @@ struct Snapshot {
     at: Instant,
     ended_well: u64,
     arrived: u64,
+    turns: u64,
     generator: Usage,
     balancer: Usage,
     softirq: Usage,
@@ -74,11 +78,12 @@ struct Snapshot {
 }
 
 impl Snapshot {
-    /// Processors that were busy from this moment to `later`.
-    fn busy_until(&self, later: &Self) -> f64 {
+    /// How busy each processor was from this moment to `later`.
+    fn busy_until(&self, later: &Self) -> BTreeMap<usize, f64> {
         let seconds = (later.at - self.at).as_secs_f64();
-        let idle = |snapshot: &Self| snapshot.idle_s.iter().map(|(_, idle)| idle).sum::<f64>();
-        later.idle_s.len() as f64 - (idle(later) - idle(self)) / seconds
+        let both = self.idle_s.iter().zip(&later.idle_s);
+        // Idle time is told in hundredths of a second: it may seem longer than the time.
+        both.map(|(then, now)| (now.0, (1.0 - (now.1 - then.1) / seconds).max(0.0))).collect()
     }
 }
 
@@ -97,6 +102,7 @@ impl<'a> Run<'a> {
             random: Random::new(options.seed, u64::MAX),
             next_start: 0.0,
             late_starts: 0,
+            turns: 0,
             watched: options.watch.map(watched).transpose()?.unwrap_or_default(),
             options,
         })
@@ -116,6 +122,7 @@ impl<'a> Run<'a> {
             self.sockets.send_callers(&mut self.callers);
             let patience = self.patience(starts, end);
             self.sockets.wait(Duration::from_nanos(patience))?;
+            self.turns += 1;
             let now = self.now();
             self.sockets.serve(now, &mut self.backends, &mut self.outbox);
             self.sockets.listen(now, &mut self.callers);
@@ -166,6 +173,7 @@ impl<'a> Run<'a> {
             at: Instant::now(),
             ended_well: self.callers.counts.ended_well,
             arrived: self.callers.counts.received + backends,
+            turns: self.turns,
             generator: Usage::of(&[std::process::id()]),
             balancer: Usage::of(&self.watched),
             softirq: Usage::of(&processes::softirq_threads()),
@@ -182,6 +190,7 @@ impl<'a> Run<'a> {
         let watched = self.options.watch.filter(|process| processes::exists(*process));
         let balancer = watched.map(|_| cost(&after.balancer, &before.balancer));
         let cores = generator.cores + balancer.map_or(0.0, |balancer| balancer.cores);
+        let processors_busy = before.busy_until(after);
         let counts = &self.callers.counts;
         let sum = |count: fn(&BackendCounts) -> u64| -> u64 {
             self.backends.iter().map(|backend| count(&backend.counts)).sum()
@@ -221,8 +230,10 @@ impl<'a> Run<'a> {
                 bye: self.callers.latencies.bye.quantiles(),
                 other: self.callers.latencies.other.quantiles(),
             },
-            others_busy: (before.busy_until(after) - cores).max(0.0),
+            others_busy: (processors_busy.values().sum::<f64>() - cores).max(0.0),
             softirq_busy: after.softirq.since(&before.softirq).cpu.as_secs_f64() / seconds,
+            processors_busy,
+            messages_a_turn: forwarded as f64 / (after.turns - before.turns).max(1) as f64,
             generator,
             balancer,
         }
@@ -268,4 +279,28 @@ fn create(plot: &Path) -> io::Result<File> {
     File::create(plot).map_err(|e| {
         io::Error::new(io::ErrorKind::InvalidInput, format!("{}: {e}", plot.display()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_processor_was_busy_when_it_was_not_idle() {
+        let at = Instant::now();
+        let snapshot = |after: u64, idle_s| Snapshot {
+            at: at + Duration::from_secs(after),
+            ended_well: 0,
+            arrived: 0,
+            turns: 0,
+            generator: Usage::default(),
+            balancer: Usage::default(),
+            softirq: Usage::default(),
+            idle_s,
+        };
+        let before = snapshot(0, vec![(0, 10.0), (3, 20.0), (7, 5.0)]);
+        let later = snapshot(2, vec![(0, 10.5), (3, 20.0), (7, 7.01)]);
+        // The last one was idle for a hundredth of a second longer than there was time.
+        assert_eq!(before.busy_until(&later), BTreeMap::from([(0, 0.75), (3, 1.0), (7, 0.0)]));
+    }
 }
