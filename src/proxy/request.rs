@@ -75,7 +75,7 @@ impl Proxy {
             self.answered_here(now, request);
             return self.answer(ingress, request, answer, out);
         }
-        self.track(now, pool, request, key, &mut way);
+        self.track(now, pool, request, key, &mut way, spiral.passages == 0);
         let verdict = self.signing_as_begun(key, |proxy| {
             proxy.forward(pool, ingress, request, way.target, way.attempt, out)
         });
@@ -93,7 +93,7 @@ impl Proxy {
     }
 
     /// Awaits the final response, or recognises a retransmission of a request whose is awaited. A call
-    /// without a pin is an attempt once.
+    /// without a pin is an attempt once. A call is set up on its first passage, whatever follows.
     fn track(
         &mut self,
         now: Now,
@@ -101,6 +101,7 @@ impl Proxy {
         request: &Request<'_>,
         key: Option<TransactionKey>,
         way: &mut Way,
+        first_passage: bool,
     ) {
         if matches!(request.method, Method::Ack | Method::Cancel) {
             return;
@@ -113,7 +114,8 @@ impl Proxy {
             Target::Backend(slot) => (pool.backend(slot).id, Direction::ToBackend),
             Target::Peer { backend, .. } => (backend, Direction::ToClient),
         };
-        let begins_call = request.method == Method::Invite && request.to_tag.is_none();
+        let begins_call =
+            request.method == Method::Invite && request.to_tag.is_none() && first_passage;
         let unpinned = begins_call && way.by == Routed::Unpinned;
         let sent = Sent {
             backend,

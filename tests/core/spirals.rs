@@ -5,7 +5,7 @@ use crate::world::{
     routes_of_caller, rows,
 };
 use sipring::pool::{Policy, Pool};
-use sipring::proxy::{CallResult, Forwarded, Settled};
+use sipring::proxy::{CallResult, Forwarded, Settled, Verdict};
 
 const CLIENT: &str = "192.0.2.9:40000";
 const PHONE: &str = "192.0.2.77:5060";
@@ -113,6 +113,26 @@ fn a_branch_that_fails_is_not_the_call() {
 }
 
 #[test]
+fn a_call_is_set_up_once_however_often_it_passes() {
+    // RFC 6076 4.3.1
+    let mut world = World::new();
+    let path = path_of_phone(&mut world);
+    let first = world.push(CLIENT, LISTENER, Request::default().to_string());
+    let passed = passed_on(&first, "sip:bob@192.168.1.7", &path, "z9hG4bKk1");
+    let second = world.push(&first.forwarded_to().to_string(), LISTENER, &passed);
+    let sets_up = |back: &Outcome| match back.verdict {
+        Verdict::Forward { kind: Forwarded::Response { timing: Some(timing), .. }, .. } => {
+            timing.setup_us().is_some()
+        }
+        other => panic!("{other:?}"),
+    };
+    let rings = world.push(PHONE, LISTENER, response(&second.text(), "180 Ringing", "bob", ""));
+    assert!(!sets_up(&rings), "that is for the backend");
+    let rings = world.push(&first.forwarded_to().to_string(), PORT, taken_on(&rings));
+    assert_eq!((rings.forwarded_to(), sets_up(&rings)), (address(CLIENT), true));
+}
+
+#[test]
 fn a_branch_that_fails_at_another_backend_is_no_result_of_the_call() {
     let mut world = World::new();
     let uri = "sip:bob@lb.example.com";
@@ -120,9 +140,7 @@ fn a_branch_that_fails_at_another_backend_is_no_result_of_the_call() {
     let passed = passed_on(&first, uri, "", "z9hG4bKk1");
     let second = world.push(&first.forwarded_to().to_string(), LISTENER, &passed);
     let settled = |back: &Outcome| match back.verdict {
-        sipring::proxy::Verdict::Forward { kind: Forwarded::Response { settles, .. }, .. } => {
-            settles
-        }
+        Verdict::Forward { kind: Forwarded::Response { settles, .. }, .. } => settles,
         other => panic!("{other:?}"),
     };
     assert_eq!(settled(&answer(&mut world, &second, "486 Busy Here")), None);
