@@ -230,6 +230,11 @@ impl Proxy {
             (true, Outcome::Refreshed, Routed::Pin | Routed::Policy | Routed::Replaced) => {
                 self.pins.repeat_attempt(key);
             }
+            (_, Outcome::Inserted, Routed::Token | Routed::Flow) if is_inside_call(request) => {
+                // Of a dialog from before a restart: it counts when an answer shows that it lives.
+                self.pins.insert_or_refresh(key, backend, Class::Dialog, now.seconds());
+                self.pins.end(key, now.seconds());
+            }
             _ => {}
         }
     }
@@ -375,6 +380,15 @@ impl Proxy {
             None => Verdict::Drop(Drop::Unanswerable),
         }
     }
+}
+
+/// What is sent inside the dialog of a call, once that is confirmed: UPDATE, INFO and the like. PRACK comes
+/// before (RFC 3262 3), and others belong to subscriptions too.
+fn is_inside_call(request: &Request<'_>) -> bool {
+    let Start::Request { method, .. } = request.message.start else { return false };
+    request.method == Method::Other
+        && request.to_tag.is_some()
+        && method.of(request.message.bytes) != b"PRACK"
 }
 
 /// RFC 3261 16.4: a Request-URI that stays and whose `maddr` is ours has served its purpose; it goes, with a port

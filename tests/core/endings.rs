@@ -111,3 +111,30 @@ fn the_other_dialog_of_a_fork_counts_again_when_something_is_said_in_it() {
     answer(&mut world, &info, "200 OK");
     assert_eq!(world.proxy.dialogs(), 1);
 }
+
+#[test]
+fn a_dialog_of_before_a_restart_counts_again_when_something_is_said_in_it() {
+    for (method, status, dialogs) in [
+        ("UPDATE", "200 OK", 1),
+        ("INFO", "200 OK", 1),
+        ("INVITE", "200 OK", 1),
+        ("UPDATE", "481 Gone", 0),
+        // RFC 3262: its dialog is an early one.
+        ("PRACK", "200 OK", 0),
+        // Of a subscription, too.
+        ("NOTIFY", "200 OK", 0),
+    ] {
+        let mut world = World::new();
+        let (_, back) = call(&mut world);
+        world.restart();
+        assert_eq!(world.proxy.dialogs(), 0);
+        let sent = in_dialog(&mut world, &back, method, 2);
+        assert_eq!(world.proxy.dialogs(), 0);
+        answer(&mut world, &sent, status);
+        assert_eq!(world.proxy.dialogs(), dialogs, "{method}: {status}");
+        let bye = in_dialog(&mut world, &back, "BYE", 3);
+        answer(&mut world, &bye, "200 OK");
+        assert_eq!((world.proxy.dialogs(), world.proxy.calls()), (0, 0), "{method}: {status}");
+        world.proxy.check_invariants();
+    }
+}
