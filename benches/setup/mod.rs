@@ -5,7 +5,7 @@
 pub(crate) mod world;
 
 use sipring::proxy::{Ingress, Replaced, SocketIndex, Verdict};
-use world::{LISTENER, PORT, World, address, response, routes_of_caller, rows};
+use world::{LISTENER, Outcome, PORT, World, address, response, routes_of_caller, rows};
 
 pub(crate) const CLIENT: &str = "192.0.2.9:40000";
 
@@ -125,6 +125,12 @@ impl Case {
             *place = b'0' + (rest % 10) as u8;
             rest /= 10;
         }
+    }
+
+    /// Another message through the same shard.
+    #[allow(dead_code)] // not of all benches
+    pub(crate) fn push(&mut self, from: &str, socket: SocketIndex, message: &str) -> Outcome {
+        self.world.push(from, socket, message)
     }
 
     /// The message, once through the shard.

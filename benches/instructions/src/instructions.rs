@@ -16,7 +16,7 @@ mod turns;
 extern crate sipring_instructions as sipring; // what is shared with other benches and tests names it so
 
 use figures::{Figures, Judgement};
-use setup::world::LISTENER;
+use setup::world::{LISTENER, PORT};
 use setup::{CLIENT, Case, ok_with_sdp, within_dialog};
 use sipring::proxy::Verdict;
 use sipring::sip::{Message, call_key};
@@ -48,8 +48,8 @@ const WORKS: &[(&str, Make)] = &[
     }),
     ("handle_invite_new", || handle(new_call())),
     ("handle_invite_pinned", || handle(Case::invite())),
-    ("handle_reinvite", || handle(Case::in_dialog())),
-    ("handle_bye", || handle(bye())),
+    ("handle_reinvite", || handle(in_dialog(reinvite))),
+    ("handle_bye", || handle(in_dialog(bye))),
     ("handle_ok", || handle(Case::ok())),
     ("turns_of_calls", || {
         let mut turns = Turns::new();
@@ -63,11 +63,24 @@ fn new_call() -> Case {
     case
 }
 
-fn bye() -> Case {
-    let mut world = Case::world();
-    let invite = world.push(CLIENT, LISTENER, Case::invite_text());
-    let bye = within_dialog("BYE", 103, &ok_with_sdp(&invite.text()));
-    Case::new(world, CLIENT, LISTENER, bye)
+/// A request of the caller in a confirmed dialog, as most are: it comes for the first time. `request` makes
+/// it from the one before and from the 200.
+fn in_dialog(request: fn(&str, &str) -> String) -> Case {
+    let mut case = Case::in_dialog();
+    let invite = case.push(CLIENT, LISTENER, &Case::invite_text());
+    let ok = ok_with_sdp(&invite.text());
+    case.push(&invite.forwarded_to().to_string(), PORT, &ok).forwarded_to();
+    let before = String::from_utf8_lossy(&case.message);
+    case.message = request(&before, &ok).into_bytes();
+    case
+}
+
+fn reinvite(before: &str, _: &str) -> String {
+    before.replace("CSeq: 103 ", "CSeq: 104 ")
+}
+
+fn bye(_: &str, ok: &str) -> String {
+    within_dialog("BYE", 104, ok)
 }
 
 fn handle(mut case: Case) -> Work {
