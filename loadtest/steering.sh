@@ -31,6 +31,7 @@ one() {
         printf '[cluster]\nkey = "00112233445566778899aabbccddeeff"\n[[listener]]\nbind = "udp:127.0.0.1:22260"\n[[pool]]\n'
         for port in 22271 22272 22273 22274; do printf '[[pool.backend]]\naddress = "127.0.0.1:%s"\n' $port; done
     } >"$directory/config"
+    : >"$directory/log"
     "$target/release/sipring" run --config "$directory/config" >"$directory/log" 2>&1 &
     balancer=$!
     until grep -q 'listens on' "$directory/log"; do
@@ -44,11 +45,11 @@ one() {
     sleep 1.1 # the workers tell their CPU time once a second
     "$target/release/sipring" ctl --admin 127.0.0.1:22200 workers |
         awk -v cost="$(figure us_per_message "$report")" -v lost="$(sed -n 's/.*"lost_share":\([0-9.eE+-]*\).*/\1/p' "$report")" '
-            NR > 1 { received[$1] = $2; right += $4; over += $5; cpu[$1] = $NF; all += $2; time += $NF }
+            NR > 1 { received[$1] = $2; over += $5; cpu[$1] = $NF; all += $2; time += $NF }
             END {
                 low = received[0] < received[1] ? received[0] : received[1]
                 busy = cpu[0] > cpu[1] ? cpu[0] : cpu[1]
-                print 100 * low / all, 100 * over / (right + over), 100 * busy / time, cost, 100 * lost
+                print 100 * low / all, 100 * over / all, 100 * busy / time, cost, 100 * lost
             }' >>"$directory/$1.$2.$3"
     kill "$balancer"
     wait "$balancer" 2>/dev/null || true

@@ -189,7 +189,7 @@ metrics! {
     HANDOFFS = Counter "sipring_handoffs_total" ["worker"]
         "Messages that each worker gave to the worker that owns their Call-ID.";
     HANDOFFS_SPARED = Counter "sipring_handoffs_spared_total" ["worker"]
-        "Messages that came in at the worker that owns their Call-ID, so that none had to be handed over.";
+        "Messages that came in at a listener and at the worker that owns their Call-ID: not handed over.";
     DOORBELLS = Counter "sipring_handoff_doorbells_total" ["worker"]
         "Doorbells that each worker rang at others, one for a batch of messages.";
     HANDOFF_QUEUE = Gauge "sipring_handoff_queue_bytes" ["worker"]

@@ -98,7 +98,8 @@ impl<C: Core> Desk<C> {
                 }
                 return Ok(());
             }
-            self.cells.handoffs_spared.increment();
+            let role = self.settings.sockets[usize::from(ingress.socket.0)].role;
+            self.cells.handoffs_spared.add(u64::from(role != Role::BackendPort));
         }
         // Without a Call-ID it has no owner, and needs none.
         self.handle(now, ingress, bytes)

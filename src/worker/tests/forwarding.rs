@@ -34,6 +34,13 @@ fn a_request_goes_out_and_its_response_comes_back() {
         rig.wait_until("all timed", |rig| timed(rig) == 40);
         assert!(rig.sum(|cells| &cells.forward_seconds.sum_ns) > 0);
         assert!(rig.sum(|cells| &cells.bytes_received) > 20 * 5);
+        // Steering is about what comes in at listeners: the responses say nothing of it.
+        let (right, handed) =
+            (rig.sum(|cells| &cells.handoffs_spared), rig.sum(|cells| &cells.handoffs));
+        assert!(
+            right <= 20 && right + handed >= if workers > 1 { 20 } else { 0 },
+            "{right} {handed}"
+        );
     }
 }
 
