@@ -15,8 +15,6 @@ pub enum Exit {
     Usage = 2,
     /// A port is busy, or the kernel lacks something.
     Unavailable = 69,
-    /// The upgrade failed; the old process goes on.
-    UpgradeFailed = 75,
     /// The system forbids it.
     Permission = 77,
     /// The config file is wrong.
@@ -37,7 +35,6 @@ impl Exit {
             0 => Self::Success,
             2 => Self::Usage,
             69 => Self::Unavailable,
-            75 => Self::UpgradeFailed,
             77 => Self::Permission,
             78 => Self::Config,
             130 => Self::Interrupted,
@@ -58,7 +55,7 @@ mod tests {
 
     #[test]
     fn codes_are_those_that_are_documented_and_read_back() {
-        let codes = [0, 1, 2, 69, 75, 77, 78, 130];
+        let codes = [0, 1, 2, 69, 77, 78, 130];
         assert_eq!(codes.map(|code| Exit::from_code(code).code()), codes);
         assert_eq!(Exit::from_code(3), Exit::Failure);
     }

@@ -97,4 +97,4 @@ Examples:
 const EXIT_CODES: &str = "\
 Exit codes:
   0 done   1 failed while running   2 wrong command line   69 port busy or kernel too old
-  75 upgrade failed, the old process goes on   77 no permission   78 bad config   130 interrupted";
+  77 no permission   78 bad config   130 interrupted";
