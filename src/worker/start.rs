@@ -355,15 +355,15 @@ fn open_first(
 }
 
 fn warn_of_small_buffer(socket: &UdpSocket, asked: usize) {
-    if let Ok(got) = socket::receive_buffer(socket)
+    if let (Ok(got), Ok(address)) = (socket::receive_buffer(socket), socket.local_addr())
         && got < asked
     {
-        let address = socket.local_addr().ok();
         tracing::warn!(
-            ?address,
+            %address,
             asked,
             got,
-            "the receive buffer is smaller than asked for: `sysctl net.core.rmem_max={asked}`"
+            "the receive buffer is smaller than asked for, bursts beyond it are lost: \
+             `sysctl -w net.core.rmem_max={asked}`, or CAP_NET_ADMIN"
         );
     }
 }
