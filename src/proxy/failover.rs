@@ -15,12 +15,13 @@
 //! After a failover the entry stays for 64*T1: it knows which attempts were abandoned, whose late
 //! responses must not reach the caller. Never a new attempt after a CANCEL (RFC 3261 9.1).
 //!
-//! Who stays silent is told ([`Failover::take_silent`]), whether or not another attempt follows: so a
-//! request that cannot be tried again is watched too, without its bytes.
+//! Who stays silent is told ([`Failover::take_silent`], `silence`), whether or not another attempt follows: so
+//! a request that cannot be tried again is watched too, without its bytes.
 
 mod kept;
 mod recent;
 mod repeats;
+mod silence;
 mod wheel;
 
 use super::reason::{Answer, FailoverCause as Cause, Method};
@@ -99,7 +100,7 @@ pub(super) struct Failover {
     refusals: Recent,
     /// Work that is due now: a retry, an answer or CANCELs of each entry.
     work: VecDeque<Work>,
-    /// Who was silent, to be told. Bounded: once for each entry between two looks.
+    /// Who was silent, to be told.
     silent: Vec<Silent>,
 }
 
@@ -154,11 +155,6 @@ impl Failover {
         fits || !wanted
     }
 
-    /// A request that got no word at all in time; each attempt once.
-    pub(super) fn take_silent(&mut self) -> Option<Silent> {
-        self.silent.pop()
-    }
-
     /// Where a transaction is kept.
     pub(super) fn find(&self, key: TransactionKey) -> Option<KeptSlot> {
         self.table.find(key)
@@ -207,6 +203,7 @@ impl Failover {
         if status >= 200 {
             self.table.entry(slot).end_cancel(backend);
         }
+        self.has_word(slot, self.table.get(slot).attempt_at(backend));
         let entry = self.table.get(slot);
         let is_late = entry.tried > 1 && entry.current() != backend;
         if is_late || entry.answer.is_some() {
@@ -341,12 +338,11 @@ impl Failover {
             self.schedule(slot, now_ms);
             return Some(Work::Again(slot));
         }
-        if entry.answers_itself && self.silent.len() < self.silent.capacity() {
-            self.silent.push(Silent { backend: entry.current(), sent_ms: entry.sent_ms });
-        }
-        if entry.may_try_again(self.settings.tries) {
+        self.is_silent(slot);
+        if self.may_retry(slot) {
             return Some(Work::Retry(slot, Cause::Silence));
         }
+        self.tell_if_alone(slot);
         // The last attempt stays silent: the caller's own timer B or F ends it. What it may still
         // say goes upstream; what the others may say does not.
         self.heard(slot, Phase::Ringing, now_ms);
@@ -397,6 +393,7 @@ impl Failover {
         if is_answered && entry.is_invite {
             entry.repeats.begin_answer(now_ms);
         }
+        self.tell_if_alone(slot);
         self.wake(slot, now_ms + LINGER_MS);
         is_answered
     }

@@ -56,6 +56,10 @@ pub(in crate::proxy) struct Kept {
     /// When the current attempt was sent first.
     pub(super) sent_ms: u64,
     pub(super) silent_until_ms: u64,
+    /// By attempt: when it was sent, if it has got no word in time, and that is not told yet.
+    pub(super) silences: [Option<u64>; TRIES_MAX],
+    /// Some attempt has got a word.
+    pub(super) has_word: bool,
     /// When its state is looked at next; for what is repeated it wakes before.
     pub(super) wake_ms: u64,
     /// What is sent again until it is answered.
@@ -84,6 +88,8 @@ impl Kept {
             failed_at: None,
             resends: false,
             interval_ms: 0,
+            silences: [None; TRIES_MAX],
+            has_word: false,
             repeats: Repeats::NONE,
             ..*self
         };
@@ -99,6 +105,7 @@ impl Kept {
         let last = usize::from(self.tried) - 1;
         if let Some(place) = self.attempts[..last].iter().position(|other| *other == backend) {
             self.attempts.swap(place, last);
+            self.silences.swap(place, last);
             self.repeats.swap(place, last);
         }
     }
@@ -164,6 +171,8 @@ impl Table {
             interval_ms: 0,
             sent_ms: 0,
             silent_until_ms: 0,
+            silences: [None; TRIES_MAX],
+            has_word: false,
             wake_ms: 0,
             repeats: Repeats::NONE,
         };
