@@ -30,7 +30,7 @@ const SEARCH_LENGTH: Duration = Duration::from_millis(1000);
 const WARM_UP: Duration = Duration::from_millis(400);
 /// So often a run is made until it is undisturbed, and so long all runs that are thrown away may take.
 pub(super) const TRIES: u32 = 3;
-pub(super) const THROWN_AWAY_MAX: Duration = Duration::from_secs(120);
+pub(super) const THROWN_AWAY_MAX: Duration = Duration::from_secs(100);
 
 pub(super) fn all(options: &Options) -> io::Result<Results> {
     let begin = Instant::now();
