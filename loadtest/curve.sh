@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
 # What a message costs the balancer as one thing grows: its CPU per forwarded message at a fixed rate and at saturation.
 #
-#   loadtest/curve.sh AXIS [ROUNDS]     AXIS: workers, backends, pins, size or listeners; ROUNDS: 3
+#   loadtest/curve.sh AXIS [ROUNDS] [FILE]     AXIS: workers, backends, pins, size or listeners; ROUNDS: 3
 #
 # All points of an axis have a turn in each round; the table has the medians. An axis takes a minute. The balancer runs on the
 # last core (two workers: on all), the load on the first. Build before: cargo build --release --workspace --bins
+# To FILE the figures are added as lines of JSON: sipring-loadtest curve --figures FILE --out FILE.svg draws them, all axes.
 set -euo pipefail
 . "$(dirname "$0")/usage.sh"
 cd "$(dirname "$0")/.."
 
 axis=${1:?AXIS: workers, backends, pins, size or listeners}
 rounds=${2:-3}
+kept=${3:-/dev/null}
 target=${CARGO_TARGET_DIR:-target}
 seconds=1.5
 warm_up=0.4
@@ -103,7 +105,10 @@ done
 printf '| %s | us a message, %s a second | of which user | us a message, saturated | of which user | cores, saturated | MiB |\n' "$axis" "$rate"
 printf '|---|---|---|---|---|---|---|\n'
 for point in "${points[@]}"; do
-    printf '| %s | %.2f | %.2f | %.2f | %.2f | %.2f | %.0f |\n' "$point" "$(median "$point" rate us_per_message)" \
-        "$(median "$point" rate user_share)" "$(median "$point" full us_per_message)" "$(median "$point" full user_share)" \
-        "$(median "$point" full cores)" "$(median "$point" full rss_mib)"
+    figures=("$point" "$(median "$point" rate us_per_message)" "$(median "$point" rate user_share)"
+        "$(median "$point" full us_per_message)" "$(median "$point" full user_share)"
+        "$(median "$point" full cores)" "$(median "$point" full rss_mib)")
+    printf '| %s | %.2f | %.2f | %.2f | %.2f | %.2f | %.0f |\n' "${figures[@]}"
+    printf '{"axis":"%s","point":%s,"rate_us":%.2f,"rate_user_share":%.2f,"saturated_us":%.2f,"saturated_user_share":%.2f,"saturated_cores":%.2f,"rss_mib":%.0f}\n' \
+        "$axis" "${figures[@]}" >>"$kept"
 done

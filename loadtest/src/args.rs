@@ -2,7 +2,7 @@
 
 mod speed;
 
-use crate::{compare, evaluate, forward, load};
+use crate::{compare, curve, evaluate, forward, load};
 use sipring_loadtest::{BackendOptions, CallerOptions, Direct, Pace};
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -48,7 +48,9 @@ sipring-loadtest forward --listen ADDR --backends ADDR,ADDR --engine mmsg|mmsg-t
 sipring-loadtest compare --balancer FILE --out FILE [options]    balancers beside each other
   --rounds N           (default: 5)                   --only A,B       these ones
   --seconds N          of each run (default: 3)       --short          does it work?
-  --redraw             from FILE.json alone";
+  --redraw             from FILE.json alone
+
+sipring-loadtest curve --figures FILE --out FILE    what curve.sh has kept, as SVG";
 
 /// What is to be done.
 #[derive(Debug)]
@@ -60,6 +62,7 @@ pub(crate) enum Command {
     Load(Box<load::Options>),
     Forward(forward::Options),
     Compare(compare::Options),
+    Curve(curve::Options),
 }
 
 #[derive(Debug)]
@@ -77,11 +80,14 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Command, S
         Some("load") => speed::load(args).map(|options| Command::Load(Box::new(options))),
         Some("forward") => speed::forward(args).map(Command::Forward),
         Some("compare") => speed::compare(args).map(Command::Compare),
+        Some("curve") => speed::curve(args).map(Command::Curve),
         Some("--help" | "-h" | "help") => Ok(Command::Help),
         Some(other) => Err(format!(
-            "`{other}` is no command: caller, backend, evaluate, load, forward or compare"
+            "`{other}` is no command: caller, backend, evaluate, load, forward, compare or curve"
         )),
-        None => Err("no command: caller, backend, evaluate, load, forward or compare".to_owned()),
+        None => {
+            Err("no command: caller, backend, evaluate, load, forward, compare or curve".to_owned())
+        }
     }
 }
 
@@ -281,6 +287,8 @@ mod tests {
             ("evaluate --balancer b", "--out"),
             ("evaluate --balancer b --out d --lanes 0", "--lanes"),
             ("evaluate --balancer b --out d --rate 1", "`--rate`"),
+            ("curve --figures f", "--out"),
+            ("curve --out f", "--figures"),
         ] {
             match words(line) {
                 Err(text) => assert!(text.contains(names), "{line}: {text}"),

@@ -4,11 +4,14 @@
 //! to standard error; `caller`, `backend` and `load` print one JSON object to standard output.
 
 mod args;
+mod bars;
 mod compare;
+mod curve;
 mod evaluate;
 mod forward;
 mod kernel;
 mod load;
+mod svg;
 
 use args::{BackendRun, Command};
 use sipring_loadtest::{Backend, Caller, CallerOptions, CallerReport};
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         Ok(Command::Load(options)) => run_load(&options),
         Ok(Command::Forward(options)) => ended(forward::forward(&options), "forwarder"),
         Ok(Command::Compare(options)) => ended(compare::compare(&options), "comparison"),
+        Ok(Command::Curve(options)) => ended(curve::curve(&options), "drawing"),
         Err(text) => {
             eprintln!("sipring-loadtest: {text}\n\n{}", args::USAGE);
             ExitCode::from(USAGE)

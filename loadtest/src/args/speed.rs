@@ -1,8 +1,8 @@
-//! The commands that measure speed: `load`, `forward`, `compare`.
+//! The commands that measure speed: `load`, `forward`, `compare`; `curve`, which draws it.
 
 use super::{number, seconds};
 use crate::load::{self, Mix};
-use crate::{compare, forward};
+use crate::{compare, curve, forward};
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
@@ -157,6 +157,22 @@ pub(super) fn compare(args: impl Iterator<Item = String>) -> Result<compare::Opt
         short,
         redraw,
         command,
+    })
+}
+
+pub(super) fn curve(mut args: impl Iterator<Item = String>) -> Result<curve::Options, String> {
+    let (mut figures, mut out) = (None, None);
+    while let Some(flag) = args.next() {
+        let mut value = || args.next().ok_or(format!("{flag} needs a value"));
+        match flag.as_str() {
+            "--figures" => figures = Some(value()?.into()),
+            "--out" => out = Some(value()?.into()),
+            _ => return Err(format!("`{flag}` is no option of curve")),
+        }
+    }
+    Ok(curve::Options {
+        figures: figures.ok_or("--figures FILE is missing: what curve.sh has kept")?,
+        out: out.ok_or("--out FILE is missing: the drawing")?,
     })
 }
 

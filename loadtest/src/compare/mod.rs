@@ -1,8 +1,8 @@
 //! `compare`: the same calls through sipring and through what else there is, one after the other, each
 //! alone on one core with the load on another; what a message costs each of them.
 
-mod bars;
 mod bystander;
+mod draw;
 mod machine;
 mod measure;
 mod process;
@@ -52,5 +52,5 @@ pub(crate) fn compare(options: &Options) -> io::Result<()> {
     let table = table::all(&results);
     println!("{table}");
     std::fs::write(file(".md"), table)?;
-    std::fs::write(file(".svg"), bars::chart(&results).svg())
+    std::fs::write(file(".svg"), draw::chart(&results).svg())
 }

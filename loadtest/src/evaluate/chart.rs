@@ -1,5 +1,6 @@
 //! A line chart as SVG, with as little code as it takes: axes, lines, points, a legend.
 
+use crate::svg::{escaped, sheet};
 use std::fmt::Write;
 
 const WIDTH: f64 = 900.0;
@@ -38,11 +39,7 @@ impl Chart {
     /// The whole file.
     pub(crate) fn svg(&self) -> String {
         let frame = Frame::of(self);
-        let mut svg = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
-             font-family=\"sans-serif\" font-size=\"12\">\n\
-             <rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"white\"/>\n"
-        );
+        let mut svg = sheet(WIDTH, HEIGHT, 12);
         let middle = (LEFT + WIDTH - RIGHT) / 2.0;
         text(&mut svg, middle, 22.0, "middle", &self.title);
         text(&mut svg, middle, HEIGHT - 12.0, "middle", &self.x_label);
@@ -182,7 +179,7 @@ fn line(svg: &mut String, from: (f64, f64), to: (f64, f64), colour: &str, dash: 
 }
 
 fn text(svg: &mut String, x: f64, y: f64, anchor: &str, what: &str) {
-    let what = what.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let what = escaped(what);
     let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{what}</text>");
 }
 
