@@ -11,6 +11,7 @@ mod tests;
 
 pub use facts::Facts;
 
+use super::plan::worker_count;
 use crate::config::{BackendPorts, Config};
 use crate::limits::WORKERS_MAX;
 use facts::{CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, Interface};
@@ -87,7 +88,7 @@ const CONNECTIONS_MAX: usize = 64;
 
 /// As many as the balancer would start on so many cores.
 fn workers(config: &Config, cores: usize) -> usize {
-    config.workers.unwrap_or(cores).clamp(1, WORKERS_MAX)
+    worker_count(config, cores).unwrap_or(WORKERS_MAX) // a config that asks for too many is refused
 }
 
 /// Sockets that each worker knows where the machine has so many addresses, at most.
@@ -122,6 +123,13 @@ fn cores(facts: &Facts, config: &Config) -> Finding {
         let advice = format!(
             "more workers than cores take turns on them and are not pinned: set workers = {cores} or \
              leave it out"
+        );
+        return warning("cores", found, advice);
+    }
+    if config.workers.is_none() && workers < cores.min(WORKERS_MAX) {
+        let advice = format!(
+            "each worker needs a port of its own towards the backends: widen backend_ports to {cores} \
+             ports, or set workers = {workers} if that is meant"
         );
         return warning("cores", found, advice);
     }

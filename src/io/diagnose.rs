@@ -7,6 +7,8 @@ use super::{Sizes, socket, steer};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::{Mutex, mpsc};
+use std::thread;
 
 /// Which exit code a failure means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,18 +81,33 @@ pub fn ring_failure(error: &io::Error) -> Failure {
 }
 
 /// Whether so many workers, each with so many places for files, get the rings that they need: all of them
-/// are made, held side by side and given back, for what they lock of memory adds up.
+/// are made, held side by side and given back, for what they lock of memory adds up. Each on a thread of
+/// its own, as in the balancer: one thread may register 16 rings.
 ///
 /// # Errors
 /// Why not, and what to do.
 pub fn try_rings(workers: usize, files: usize) -> Result<(), Failure> {
     let sizes = Sizes::of_a_worker(workers as u32 - 1);
-    let ring = |_| {
+    let ring = || {
         let seed = RingSeed::build(sizes.submissions(), sizes.completions(files as u32))?;
         Driver::start(seed, &sizes, &[], files, Event::new()?.share()?)
     };
-    let rings: io::Result<Vec<_>> = (0..workers).map(ring).collect();
-    rings.map(drop).map_err(|error| ring_failure(&error))
+    let until_all_are_made = Mutex::new(());
+    let (made, results) = mpsc::channel::<io::Result<()>>();
+    let tried: io::Result<()> = thread::scope(|scope| {
+        let _held = until_all_are_made.lock();
+        for _ in 0..workers {
+            let (made, gate) = (made.clone(), &until_all_are_made);
+            thread::Builder::new().spawn_scoped(scope, move || {
+                let (ring, failed) = ring().map_or_else(|e| (None, Err(e)), |r| (Some(r), Ok(())));
+                let _ = made.send(failed); // whoever asks has seen another failure
+                drop(gate.lock());
+                drop(ring);
+            })?;
+        }
+        results.iter().take(workers).collect()
+    });
+    tried.map_err(|error| ring_failure(&error))
 }
 
 /// RLIMIT_MEMLOCK in bytes, for all processes of this user together; `None`: there is none.
@@ -280,6 +297,9 @@ mod tests {
     #[test]
     fn rings_of_several_workers_can_be_had_side_by_side() {
         assert_eq!(try_rings(3, 200), Ok(()), "the tests need io_uring");
+        if locked_memory_limit().is_none_or(|limit| limit >= 8 << 20) {
+            assert_eq!(try_rings(20, 200), Ok(()), "one thread would be refused the 17th");
+        }
     }
 
     #[test]

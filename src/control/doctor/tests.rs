@@ -120,6 +120,19 @@ fn workers_beyond_the_cores_are_too_many() {
 }
 
 #[test]
+fn cores_beyond_the_ports_towards_backends_stay_without_a_worker() {
+    let of = |cores_allowed, workers| {
+        let facts = Facts { cores: 64, cores_allowed, ..fit() };
+        said("cores", &facts, &Config { workers, ..plain() }).unwrap()
+    };
+    assert_eq!(of(32, None).0, Fine);
+    let (level, text) = of(33, None);
+    assert!(level == Warning && text.starts_with("32 workers on 33 of 64"), "{text}");
+    assert!(text.contains("widen backend_ports to 33 ports"), "{text}");
+    assert_eq!(of(33, Some(32)).0, Fine);
+}
+
+#[test]
 fn a_low_port_needs_a_right_and_gets_it_by_capability_or_sysctl() {
     let low = config(&["0.0.0.0:506"], BackendPorts::Listener, &["10.0.0.1:5060"]);
     let of = |facts: &Facts| said("listener port", facts, &low).map(|(level, _)| level);
