@@ -309,17 +309,17 @@ impl Proxy {
         self.pins.find(self.pins.key(call_id), now.seconds()).map(|pin| pin.backend)
     }
 
-    /// Sweeps a bounded number of pins and transactions. Call it once a turn, and after
-    /// [`Proxy::sweep_pause_ms`] without one.
+    /// Sweeps a bounded number of pins and transactions. Call it once a turn, about once a second without
+    /// one, and again without waiting while [`Proxy::is_behind`].
     pub fn handle_timeout(&mut self, now: Now) {
         self.hands.sweep(&mut self.pins, &mut self.transactions, now);
     }
 
-    /// How long the hand may rest and still go round in time, milliseconds: a table may be so large that
-    /// one look a second would take minutes, and what ran out would be counted all the while. For ever
-    /// if there is nothing that could run out.
-    pub fn sweep_pause_ms(&self) -> u64 {
-        self.hands.pause_ms(&self.pins, &self.transactions)
+    /// Whether [`Proxy::handle_timeout`] has left something for the next time. What has run out is counted
+    /// until then. To wait for a short time only would be the costlier way: it sets the clock of the
+    /// processor each time, for a host to set on a virtual one.
+    pub fn is_behind(&self) -> bool {
+        self.hands.is_behind()
     }
 
     /// Pins in use, for the gauge.

@@ -24,46 +24,49 @@ const REMOVALS_MAX: usize = 256;
 /// Where the hands are in time.
 #[derive(Debug)]
 pub(super) struct Hands {
-    /// When they last moved.
-    moved: Now,
-    /// More had run out than one could free.
+    /// Up to when they have done what was due.
+    moved_ms: u64,
+    /// More was due than one turn could do.
     behind: bool,
 }
 
 impl Hands {
     pub(super) fn new() -> Self {
-        Self { moved: Now { us: 0 }, behind: false }
+        Self { moved_ms: 0, behind: false }
     }
 
-    /// Moves both hands on by what they have to do since the last time.
+    /// Moves both hands on by what they have to do since the last time, or by as much of that as one turn
+    /// may do: then [`Hands::is_behind`].
     pub(super) fn sweep(&mut self, pins: &mut PinTable, transactions: &mut Transactions, now: Now) {
-        let passed_ms = now.ms() - self.moved.ms();
-        let due = |slots: usize| slots as u64 * passed_ms / ROUND_MS;
-        let most = |slots: usize| {
-            let looks = due(slots).clamp(LOOKS_MIN, LOOKS_MAX) as usize;
-            Sweep { looks, removals: REMOVALS_MAX }
-        };
-        if due(pins.slots().max(transactions.slots())) < LOOKS_MIN {
+        self.behind = false;
+        if pins.pins() == 0 && transactions.is_empty() {
+            self.moved_ms = now.ms();
             return;
         }
+        let due = |slots: usize, ms: u64| slots as u64 * ms / ROUND_MS;
+        let slots = pins.slots().max(transactions.slots());
+        // A second round sees what a removal has moved behind the hand in the first.
+        let passed_ms = (now.ms() - self.moved_ms).min(2 * ROUND_MS);
+        if due(slots, passed_ms) < LOOKS_MIN {
+            return;
+        }
+        let step_ms = passed_ms.min((ROUND_MS * LOOKS_MAX / slots as u64).max(1));
+        let most = |slots: usize| {
+            let looks = due(slots, step_ms).clamp(LOOKS_MIN, LOOKS_MAX) as usize;
+            Sweep { looks, removals: REMOVALS_MAX }
+        };
         let freed = pins.sweep(now.seconds(), most(pins.slots()));
         let of_transactions = most(transactions.slots());
         let closed = transactions.sweep(pins.counts_mut(), now.seconds(), of_transactions);
-        self.behind = freed.max(closed) == REMOVALS_MAX;
-        if !self.behind {
-            self.moved = now;
+        let held_up = freed.max(closed) == REMOVALS_MAX;
+        if !held_up {
+            self.moved_ms = now.ms() - passed_ms + step_ms;
         }
+        self.behind = held_up || step_ms < passed_ms;
     }
 
-    /// How long they may rest and still go round in time, milliseconds.
-    pub(super) fn pause_ms(&self, pins: &PinTable, transactions: &Transactions) -> u64 {
-        if pins.pins() == 0 && transactions.is_empty() {
-            return u64::MAX;
-        }
-        if self.behind {
-            return 1;
-        }
-        let most = pins.slots().max(transactions.slots()) as u64;
-        (ROUND_MS * LOOKS_MAX / most.max(1)).max(1)
+    /// Whether the next turn is to go on at once.
+    pub(super) fn is_behind(&self) -> bool {
+        self.behind
     }
 }

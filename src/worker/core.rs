@@ -62,9 +62,9 @@ pub(super) trait Core: Counts {
     /// Whether [`Core::poll`] may have something soon.
     fn is_waiting(&self) -> bool;
 
-    /// The longest time without [`Core::handle_timeout`], milliseconds.
-    fn sweep_pause_ms(&self) -> u64 {
-        u64::MAX
+    /// Whether [`Core::handle_timeout`] has left something for the next turn.
+    fn is_behind(&self) -> bool {
+        false
     }
 
     /// A transport error towards a backend.
@@ -157,8 +157,8 @@ impl Core for Proxy {
         Self::is_waiting(self)
     }
 
-    fn sweep_pause_ms(&self) -> u64 {
-        Self::sweep_pause_ms(self)
+    fn is_behind(&self) -> bool {
+        Self::is_behind(self)
     }
 
     fn unreachable(&mut self, pool: &Pool, address: SocketAddr) {

@@ -339,7 +339,8 @@ impl<C: Core> Desk<C> {
     /// ([`Desk::take_slot`]), maybe behind its last look at what came: to wait then would be to wait for
     /// datagrams with all receive slots full and no receive armed.
     pub(super) fn is_clear(&self) -> bool {
-        self.received.is_empty() && self.ended.is_empty() && !self.called && !self.more_is_due
+        let took_all = self.received.is_empty() && self.ended.is_empty() && !self.called;
+        took_all && !self.more_is_due && !self.core.is_behind() && !self.backends.has_more_to_do()
     }
 
     fn receive_ended(&mut self, file: FileIndex, errno: Errno) -> io::Result<()> {

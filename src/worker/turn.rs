@@ -123,11 +123,9 @@ impl<C: Core> Worker<C> {
         let now_ns = os::now_ns();
         self.end_turn(now_ns);
         let longest_ms = if self.desk.core.is_waiting() { POLL_MS } else { TICK_MS };
-        let longest_ms = longest_ms.min(self.desk.core.sweep_pause_ms());
         let ms = self.tick_ms.saturating_sub(now_ns / 1_000_000).clamp(1, longest_ms);
         let doorbell = &self.desk.mailboxes[self.desk.number].doorbell;
-        let is_done = !self.handed_over && self.desk.is_clear();
-        let may_sleep = is_done && !self.desk.backends.has_more_to_do() && doorbell.sleep();
+        let may_sleep = !self.handed_over && self.desk.is_clear() && doorbell.sleep();
         let timeout = Duration::from_millis(ms);
         let driver = &mut self.desk.driver;
         match self.gathering.next(mem::take(&mut self.dealt_with), self.turn_began_ns, now_ns) {
