@@ -1,6 +1,7 @@
 //! `compare`: the same calls through sipring and through what else there is, one after the other, each
 //! alone on one core with the load on another; what a message costs each of them.
 
+mod aims;
 mod bystander;
 mod draw;
 mod machine;

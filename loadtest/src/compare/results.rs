@@ -127,6 +127,14 @@ pub(super) fn cpu(report: &Report) -> f64 {
     report.balancer.map_or(f64::NAN, |cost| cost.us_per_message)
 }
 
+pub(super) fn saturated_of(runs: &Runs) -> &[Report] {
+    &runs.saturated
+}
+
+pub(super) fn low_of(runs: &Runs) -> &[Report] {
+    &runs.low
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,25 +1,18 @@
-//! The results in words: what was measured where, one row for each, and the aims.
+//! The results in words: what was measured where, one row for each.
 
+use super::aims;
 use super::bystander::{INTRUDERS_MAX, OTHERS_MAX, STOP_MAX_MS, figure};
 use super::measure::{THROWN_AWAY_MAX, TRIES};
-use super::results::{FLOOR, Results, Runs, Spread, cpu};
+use super::results::{FLOOR, Results, Runs, Spread, cpu, low_of, saturated_of};
 use crate::load::{Cost, Report};
 use std::fmt::Write;
-
-/// What a balancer that knows SIP may cost: (who, against whom, times that one's CPU at most).
-const AIMS: &[(&str, &str, f64)] = &[
-    ("sipring", FLOOR, 1.3),
-    ("sipring", "kamailio-stateless", 0.5),
-    ("sipring", "kamailio-relay", 0.25),
-    ("sipring", "kamailio-dialog", 0.25),
-];
 
 pub(super) fn all(results: &Results) -> String {
     let mut text = String::from("# What a message costs\n\n");
     write_head(&mut text, results);
     write_costs(&mut text, results);
     write_rates(&mut text, results);
-    write_aims(&mut text, results);
+    aims::write(&mut text, results);
     write_faults(&mut text, results);
     write_beside(&mut text, results);
     write_versions(&mut text, results);
@@ -176,23 +169,6 @@ fn busy(reports: &[Report], core: usize, whose: fn(&Report) -> Option<Cost>) -> 
     format!("{} ({})", percent(Spread::of(busy)), percent(Spread::of(own)))
 }
 
-fn write_aims(text: &mut String, results: &Results) {
-    text.push_str("\n## Aims\n\nCPU per message when saturated, ratio in the same pass.\n\n");
-    for &(name, of, most) in AIMS {
-        let (Some(ratio), Some(other)) = (results.ratio(name, of, saturated_of), results.runs(of))
-        else {
-            continue;
-        };
-        let verdict = if ratio.median <= most { "reached" } else { "missed" };
-        let _ = writeln!(
-            text,
-            "* {name} takes {} of what {} takes; at most {most:.2} is wanted: {verdict}",
-            figures(ratio),
-            other.title
-        );
-    }
-}
-
 fn write_faults(text: &mut String, results: &Results) {
     text.push_str(
         "\n## Faults\n\nOver all runs but those that look for the highest rate. \
@@ -266,14 +242,7 @@ fn every(runs: &Runs) -> impl Iterator<Item = &Report> {
     runs.saturated.iter().chain(&runs.low).chain(&runs.half)
 }
 
-fn saturated_of(runs: &Runs) -> &[Report] {
-    &runs.saturated
-}
-
-fn low_of(runs: &Runs) -> &[Report] {
-    &runs.low
-}
-
-fn figures(spread: Spread) -> String {
+/// A median with its quartiles.
+pub(super) fn figures(spread: Spread) -> String {
     format!("{:.2} ({:.2} to {:.2})", spread.median, spread.quarter, spread.three_quarters)
 }
