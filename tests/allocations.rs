@@ -130,6 +130,20 @@ impl Counted {
         self.forward(client, listener, &register.to_string());
     }
 
+    /// What a worker asks of the core beside messages; how many it had to send.
+    fn turn(&mut self) -> usize {
+        let World { proxy, pool, now, .. } = &mut self.world;
+        let before = CALLS.get();
+        proxy.handle_timeout(*now);
+        let sent = std::iter::from_fn(|| proxy.poll(*now, pool, &mut self.out)).count();
+        while proxy.take_silent().is_some() {}
+        let calls = CALLS.get() - before;
+        if self.armed && calls > 0 {
+            self.found.push(("a turn".to_owned(), calls));
+        }
+        sent
+    }
+
     /// Counts from now on.
     fn arm(&mut self) {
         self.armed = true;
@@ -150,6 +164,32 @@ fn forwarding_allocates_nothing() {
             counted.call(number, "[2001:db8::9]:5060", LISTENER_6);
         }
         counted.arm();
+    }
+    counted.assert_nothing_allocated();
+}
+
+#[test]
+fn sweeps_and_retries_allocate_nothing() {
+    let mut counted = Counted::new();
+    for number in 0..60 {
+        // Some get no word at all and go to the next backend; what nobody answers runs out.
+        let call_id = format!("silent-{number}");
+        let invite = Request { call_id: &call_id, ..Default::default() }.to_string();
+        counted.forward("192.0.2.9:40000", LISTENER, &invite);
+        let mut sent = 0;
+        for _ in 0..50 {
+            counted.world.now = counted.world.now.after_ms(100);
+            sent += counted.turn();
+        }
+        assert!(sent > 0, "nobody has been tried again");
+        if number == 20 {
+            counted.arm();
+        }
+    }
+    counted.world.now = counted.world.now.after_ms(400_000);
+    while counted.world.proxy.pins() > 0 {
+        counted.turn();
+        counted.world.now = counted.world.now.after_ms(100);
     }
     counted.assert_nothing_allocated();
 }
