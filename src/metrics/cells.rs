@@ -237,7 +237,7 @@ pub struct Cells {
     pub message_log_dropped: Cell,
     /// Messages given to the worker that owns their Call-ID.
     pub handoffs: Cell,
-    /// Messages that came in at the worker that owns their Call-ID, of several.
+    /// Messages that came in at a listener, at the worker of several that owns their Call-ID.
     pub handoffs_spared: Cell,
     /// MSG_RING doorbells rung.
     pub doorbells: Cell,
