@@ -24,29 +24,30 @@ const REMOVALS_MAX: usize = 256;
 /// Where the hands are in time.
 #[derive(Debug)]
 pub(super) struct Hands {
-    /// Up to when they have done what was due.
-    moved_ms: u64,
+    /// Up to when they have done what was due; `None`: they have not begun.
+    moved_ms: Option<u64>,
     /// More was due than one turn could do.
     behind: bool,
 }
 
 impl Hands {
     pub(super) fn new() -> Self {
-        Self { moved_ms: 0, behind: false }
+        Self { moved_ms: None, behind: false }
     }
 
     /// Moves both hands on by what they have to do since the last time, or by as much of that as one turn
     /// may do: then [`Hands::is_behind`].
     pub(super) fn sweep(&mut self, pins: &mut PinTable, transactions: &mut Transactions, now: Now) {
         self.behind = false;
-        if pins.pins() == 0 && transactions.is_empty() {
-            self.moved_ms = now.ms();
+        let is_empty = pins.pins() == 0 && transactions.is_empty();
+        let Some(moved_ms) = self.moved_ms.filter(|_| !is_empty) else {
+            self.moved_ms = Some(now.ms());
             return;
-        }
+        };
         let due = |slots: usize, ms: u64| slots as u64 * ms / ROUND_MS;
         let slots = pins.slots().max(transactions.slots());
         // A second round sees what a removal has moved behind the hand in the first.
-        let passed_ms = (now.ms() - self.moved_ms).min(2 * ROUND_MS);
+        let passed_ms = (now.ms() - moved_ms).min(2 * ROUND_MS);
         if due(slots, passed_ms) < LOOKS_MIN {
             return;
         }
@@ -60,7 +61,7 @@ impl Hands {
         let closed = transactions.sweep(pins.counts_mut(), now.seconds(), of_transactions);
         let held_up = freed.max(closed) == REMOVALS_MAX;
         if !held_up {
-            self.moved_ms = now.ms() - passed_ms + step_ms;
+            self.moved_ms = Some(now.ms() - passed_ms + step_ms);
         }
         self.behind = held_up || step_ms < passed_ms;
     }

@@ -18,6 +18,7 @@ fn calls_that_run_out_in_one_second_are_freed_turn_by_turn_and_without_traffic_t
         world.push("192.0.2.9:40000", LISTENER, request.to_string());
     }
     assert_eq!((world.proxy.calls(), world.proxy.transactions()), (CALLS, CALLS));
+    world.proxy.handle_timeout(world.now);
     world.now = world.now.after_ms(202_000); // longer than an INVITE is kept
     let (mut turns, mut stopped) = (0, 0);
     while world.proxy.calls() + world.proxy.transactions() > 0 {
