@@ -83,7 +83,8 @@ pub enum BackendOutcome {
     Refused,
     /// An ICMP error or a missing route, whatever was sent.
     Unreachable,
-    /// Nothing at all came back, in the time for it, to an INVITE or a REGISTER outside a dialog.
+    /// Nothing at all came back, in the time for it, to an INVITE or a REGISTER outside a dialog that
+    /// another backend has answered, or that nobody else was asked.
     Silent,
 }
 

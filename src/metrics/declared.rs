@@ -142,7 +142,8 @@ metrics! {
         "Share of new calls that the backend is to get, relative to the others.";
 
     BACKEND_OUTCOMES = Counter "sipring_backend_outcomes_total" ["backend", "outcome"]
-        "What requests met: answered (a final response but 503), refused (503), unreachable (ICMP), silent.";
+        "What requests met: answered (a final response but 503), refused (503), unreachable (ICMP), silent \
+         (where another backend answered, or nobody else was asked).";
     BACKEND_UP = Gauge "sipring_backend_up" ["backend"]
         "1 if probes and traffic say that the backend answers, 0 if not.";
     PROBE_SUCCESS = Gauge "sipring_probe_success" ["backend"]
