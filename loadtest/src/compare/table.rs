@@ -246,3 +246,19 @@ fn every(runs: &Runs) -> impl Iterator<Item = &Report> {
 pub(super) fn figures(spread: Spread) -> String {
     format!("{:.2} ({:.2} to {:.2})", spread.median, spread.quarter, spread.three_quarters)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What stands in `results/` is what these figures come to: nobody has touched it up, and the text is
+    /// of today.
+    #[test]
+    fn the_tables_and_aims_of_the_last_comparison_are_those_of_its_figures() {
+        let figures = include_str!("../../results/2026-11-compare.json");
+        let results: Results = serde_json::from_str(figures).expect("what compare has written");
+        assert_eq!(all(&results), include_str!("../../results/2026-11-compare.md"));
+        let chart = super::super::draw::chart(&results).svg();
+        assert_eq!(chart, include_str!("../../results/2026-11-compare.svg"));
+    }
+}
