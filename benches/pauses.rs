@@ -68,8 +68,8 @@ fn run(backends: usize, workers: usize, policy: Policy) {
         };
         retired.push(thread::scope(|scope| scope.spawn(publish).join().expect("it is published")));
         let settings = Arc::new(settings());
-        configure.of(|| worker.configure(settings));
         follow.of(|| worker.follow());
+        configure.of(|| worker.configure(settings));
         let message = invite(number * TURNS * CALLS);
         first.of(|| handle(&mut worker, now, &message));
         worker.begin_refresh();
